@@ -1,0 +1,59 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: run
+run: $(STAMP)  ## start a broker on this machine, port 4567 (ARGS="-f FILE" for a configuration)
+	$(BIN)/gmqserver $(ARGS)
+
+.PHONY: test
+test: $(STAMP)  ## run the tests (ARGS="-k NAME" for some of them)
+	$(BIN)/pytest -n auto $(ARGS)
+
+.PHONY: check
+check: $(STAMP)  ## format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m gmq.docs --check docs/configuration.md
+
+.PHONY: format
+format: $(STAMP)  ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(STAMP)  ## measure the broker beside its peers (ARGS="--help" tells the choices)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: docs
+docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
+	$(BIN)/python -m gmq.docs docs/configuration.md
+
+.PHONY: lock
+lock: $(STAMP)  ## resolve the dependencies anew into requirements/
+	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
+	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) -o requirements/dev.txt
+LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
+
+.PHONY: clean
+clean:  ## remove what make made
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+# A Debian without python3-venv has no ensurepip: said in plain words, or mended where we may.
+$(STAMP): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GMQ needs Python 3.11 or newer; $(PYTHON) is older. Name another with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy python3-venv; } \
+		|| { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,328 @@
+"""The broker: every operation on named queues, for whatever transport, and the consumers that wait for messages.
+
+It checks what is asked and holds the limits; the messages are the storage's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from gmq.message import (
+    DEFAULT_PRIORITY,
+    MAX_COUNT,
+    MAX_DELAY,
+    MAX_HEADERS_BYTES,
+    MAX_KEY_BYTES,
+    MAX_LEASE,
+    MAX_MOVE,
+    MAX_QUEUES_OF_A_TAKE,
+    MAX_REPLY_BYTES,
+    MAX_TTL,
+    MAX_WAIT,
+    MIN_LEASE,
+    POLICY_LEASE,
+    PRIORITIES,
+    GmqError,
+    Limits,
+    Message,
+    Options,
+    Outcome,
+    QueueCounts,
+    QueueInfo,
+    QueuePolicy,
+    Settled,
+    Taken,
+    headers_size,
+    milliseconds,
+    refuse,
+)
+from gmq.storage.base import Storage
+from gmq.validate import check_name, check_policy, check_range
+
+
+class Waiter:
+    """A consumer that waits for a message; `future` is done when it has one or its time is up (then with an empty result)."""
+
+    __slots__ = ("_timer", "count", "future", "lease", "queues")
+
+    def __init__(self, queues: Sequence[str], count: int, lease: int | None) -> None:
+        self.queues = queues
+        self.count = count
+        self.lease = lease
+        self.future: Future[Taken] = asyncio.get_running_loop().create_future()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, wait: float) -> None:
+        """Let the wait end by itself after `wait` seconds."""
+        self._timer = asyncio.get_running_loop().call_later(wait, self.end)
+
+    def end(self) -> None:
+        """End the wait with what there is: nothing."""
+        self.finish(Taken(""))
+
+    def finish(self, result: Taken | BaseException) -> bool:
+        """Give the result; False when the wait is over already."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.future.done():
+            return False
+        if isinstance(result, Taken):
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(result)
+        return True
+
+
+class Broker:
+    """Every operation. All raise GmqError for what is refused, and then nothing was changed.
+
+    Lengths of time are in seconds here, and checked against the ranges of docs/protocol.md. A storage that answers later makes an
+    operation's outcome a future, see `gmq.storage.base`.
+    """
+
+    def __init__(self, storage: Storage, limits: Limits) -> None:
+        self.storage = storage
+        self.limits = limits
+        self.commit = storage.commit
+        self.draining = False
+        self._waiting: dict[str, dict[Waiter, None]] = {}
+        self._serving: set[str] = set()
+        self._woken: dict[str, None] = {}
+        storage.on_ready = self._wake
+
+    def publish(self, queue: str, payloads: Sequence[bytes], options: Options | None = None) -> Outcome[Sequence[int]]:
+        """Add one message per payload, all or none, and return their ids; see `publish_options` for the options."""
+        check_name(queue)
+        size = sum(map(len, payloads))
+        limits = self.limits
+        if size > limits.message_size:
+            self._check_sizes(payloads)
+        if size + self.storage.memory > limits.memory:
+            raise GmqError(
+                "limit", f"the messages take {self.storage.memory} bytes of memory; they may take {limits.memory}, so take some first"
+            )
+        return self.storage.publish(queue, payloads, options)
+
+    def take(self, queues: Sequence[str], count: int = 1, lease: float | bool | None = None) -> Outcome[Taken]:  # noqa: FBT001  # `true` is the wire's word for "as the policy says"
+        """Hand out up to `count` messages of the first of `queues` that has any; see `lease_length` for the lease."""
+        if len(queues) > MAX_QUEUES_OF_A_TAKE:
+            refuse(f"queues has {len(queues)} names; it may have 1 to {MAX_QUEUES_OF_A_TAKE}")
+        for name in queues:
+            check_name(name)
+            if name in self._waiting:
+                self._serve(name)
+        if not 1 <= count <= MAX_COUNT:
+            check_range("count", count, 1, MAX_COUNT)
+        return self.storage.take(queues, count, MAX_REPLY_BYTES, None if lease is None else lease_length(lease))
+
+    def subscribe(self, queues: Sequence[str], count: int, lease: float | bool | None, wait: float) -> Taken | Waiter:  # noqa: FBT001  # as above
+        """Take, and where there is nothing wait up to `wait` seconds for a message, behind those who wait already."""
+        check_range("wait", wait, 0, MAX_WAIT, "s")
+        outcome = self.take(queues, count, lease)
+        if isinstance(outcome, Taken) and (outcome.entries or not wait or self.draining):
+            return outcome
+        waiter = Waiter(queues, count, None if lease is None else lease_length(lease))
+        for name in queues:
+            self._waiting.setdefault(name, {})[waiter] = None
+        waiter.future.add_done_callback(partial(self._leave, waiter))
+        if isinstance(outcome, Future):
+            outcome.add_done_callback(partial(self._served, None, waiter))
+        waiter.start(wait)
+        return waiter
+
+    def undo(self, taken: Taken) -> None:
+        """Give back messages whose reply did not leave."""
+        if taken.entries:
+            self.storage.undo(taken)
+
+    def acknowledge(self, receipts: Sequence[str]) -> Outcome[Settled]:
+        """Remove the messages leased under `receipts`."""
+        check_count("receipts", receipts)
+        return self.storage.acknowledge(receipts)
+
+    def put_back(self, receipts: Sequence[str], delay: float = 0) -> Outcome[Settled]:
+        """Return the messages leased under `receipts` to their old places, hidden for `delay` seconds."""
+        check_count("receipts", receipts)
+        check_range("delay", delay, 0, MAX_DELAY, "s")
+        return self.storage.put_back(receipts, milliseconds(delay))
+
+    def extend(self, receipts: Sequence[str], lease: float | bool) -> Outcome[Settled]:  # noqa: FBT001  # as above
+        """Let the leases under `receipts` end `lease` from now."""
+        check_count("receipts", receipts)
+        return self.storage.extend(receipts, lease_length(lease))
+
+    def length(self, queue: str) -> Outcome[int]:
+        """The number of ready messages."""
+        check_name(queue)
+        return self.storage.length(queue)
+
+    def queues(self) -> Outcome[list[QueueCounts]]:
+        """Every queue, sorted by name."""
+        return self.storage.queues()
+
+    def info(self, queue: str) -> Outcome[QueueInfo]:
+        """One queue looked at closely."""
+        check_name(queue)
+        return self.storage.info(queue)
+
+    def peek(self, queue: str, count: int = 1) -> Outcome[list[Message]]:
+        """The first `count` ready messages; they stay."""
+        check_name(queue)
+        check_range("count", count, 1, MAX_COUNT)
+        return self.storage.peek(queue, count, MAX_REPLY_BYTES)
+
+    def move(self, queue: str, to: str | None = None, count: int | None = None) -> Outcome[int]:
+        """Move up to `count` messages to the queue `to`, or dead letters back to where they came from."""
+        check_name(queue)
+        if to is not None:
+            check_name(to, "to")
+            if to == queue:
+                refuse(f"to is {queue!r}, the queue itself; it must be another")
+        if count is not None:
+            check_range("count", count, 1, MAX_MOVE)
+        return self.storage.move(queue, to, MAX_MOVE if count is None else count)
+
+    def clear(self, queue: str) -> Outcome[int]:
+        """Remove every message of a queue; return how many."""
+        check_name(queue)
+        return self.storage.clear(queue)
+
+    def delete(self, queue: str) -> Outcome[int]:
+        """Remove a queue; return how many messages went with it."""
+        check_name(queue)
+        return self.storage.delete(queue)
+
+    def set_policy(self, queue: str, policy: QueuePolicy) -> Outcome[QueuePolicy]:
+        """Replace a queue's policy."""
+        check_name(queue)
+        check_policy(policy, self.limits.queue_messages)
+        if policy.dead_letter == queue:
+            refuse(f"policy.dead_letter is {queue!r}, the queue itself; it must be another")
+        return self.storage.set_policy(queue, policy)
+
+    def drain(self) -> None:
+        """Let nobody wait any more: who waits gets an empty answer, and so does who would."""
+        self.draining = True
+        for waiter in list(dict.fromkeys(waiter for line in self._waiting.values() for waiter in line)):
+            waiter.end()
+
+    # Waiting consumers
+
+    def _wake(self, name: str) -> None:
+        """Serve who waits for this queue, in a moment: when the operation that made a message ready is over."""
+        if name in self._waiting:
+            if not self._woken:
+                asyncio.get_running_loop().call_soon(self._serve_woken)
+            self._woken[name] = None
+
+    def _serve_woken(self) -> None:
+        woken, self._woken = self._woken, {}
+        for name in woken:
+            self._serve(name)
+
+    def _serve(self, name: str) -> None:
+        """Give messages to the consumers that wait for this queue, first waiting, first served."""
+        while (line := self._waiting.get(name)) and name not in self._serving:
+            waiter = next(iter(line))
+            outcome = self.storage.take(waiter.queues, waiter.count, MAX_REPLY_BYTES, waiter.lease)
+            if isinstance(outcome, Future):
+                self._serving.add(name)
+                outcome.add_done_callback(partial(self._served, name, waiter))
+                return
+            if not self._give(waiter, outcome):
+                return
+
+    def _served(self, name: str | None, waiter: Waiter, outcome: Future[Taken]) -> None:
+        """Go on where a storage answered later; `name` is the queue that is being served, None for a first try."""
+        if name is not None:
+            self._serving.discard(name)
+        error = outcome.exception()
+        if error is not None:
+            waiter.finish(error)
+        elif self._give(waiter, outcome.result()) and name is not None:
+            self._serve(name)
+
+    def _give(self, waiter: Waiter, taken: Taken) -> bool:
+        """Give a consumer what was taken for it; False when that is nothing."""
+        if not taken.entries:
+            return False
+        if waiter.finish(taken):
+            self._leave(waiter)
+        else:
+            self.storage.undo(taken)
+        return True
+
+    def _leave(self, waiter: Waiter, _: Future[Taken] | None = None) -> None:
+        """Take a consumer out of the lines it waits in."""
+        for name in waiter.queues:
+            line = self._waiting.get(name)
+            if line is not None:
+                line.pop(waiter, None)
+                if not line:
+                    del self._waiting[name]
+
+    def _check_sizes(self, payloads: Iterable[bytes]) -> None:
+        most = self.limits.message_size
+        for payload in payloads:
+            if len(payload) > most:
+                raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {most}")
+
+
+def publish_options(
+    count: int,
+    *,
+    priority: int | None = None,
+    delay: float | None = None,
+    ttl: float | None = None,
+    headers: dict[str, str] | None = None,
+    keys: Sequence[str] | None = None,
+) -> Options | None:
+    """The checked options of a publish of `count` messages; None when nothing was asked for. `delay` and `ttl` are in seconds."""
+    if priority is not None:
+        check_range("priority", priority, 0, PRIORITIES - 1)
+    if delay is not None:
+        check_range("delay", delay, 0, MAX_DELAY, "s")
+    if ttl is not None:
+        check_range("ttl", ttl, 0, MAX_TTL, "s", above=True)
+    if headers and headers_size(headers) > MAX_HEADERS_BYTES:
+        refuse(f"headers have {headers_size(headers)} bytes of names and values; they may have up to {MAX_HEADERS_BYTES}")
+    if keys is not None:
+        if len(keys) != count:
+            refuse(f"keys has {len(keys)} keys for {count} payloads; it must have one for each")
+        for key in keys:
+            check_key(key)
+    if not headers and all(option is None for option in (priority, delay, ttl, keys)):
+        return None
+    return Options(
+        DEFAULT_PRIORITY if priority is None else priority,
+        milliseconds(delay or 0),
+        None if ttl is None else milliseconds(ttl),
+        headers or None,
+        keys,
+    )
+
+
+def lease_length(lease: float | bool) -> int:  # noqa: FBT001  # as above
+    """The milliseconds of a lease given in seconds, POLICY_LEASE for `True`."""
+    if lease is True:
+        return POLICY_LEASE
+    if lease is False:
+        refuse("lease is false; it may be a number of seconds, or true for the queue's own")
+    check_range("lease", lease, MIN_LEASE, MAX_LEASE, "s")
+    return milliseconds(lease)
+
+
+def check_key(key: str) -> None:
+    """Raise where `key` is no deduplication key."""
+    size = len(key.encode())
+    if not 1 <= size <= MAX_KEY_BYTES:
+        refuse(f"a key has {size} bytes; it may have 1 to {MAX_KEY_BYTES}")
+
+
+def check_count(what: str, items: Sequence[object]) -> None:
+    """Raise where a list has no or too many items."""
+    if not 1 <= len(items) <= MAX_COUNT:
+        refuse(f"{what} has {len(items)} items; it may have 1 to {MAX_COUNT}")

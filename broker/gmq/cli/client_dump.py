@@ -1,0 +1,50 @@
+"""`gmqclient dump`: a queue's messages as JSON lines."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import msgspec
+from msgspec import Struct
+
+from gmq.cli.client_output import Exit, say, write
+from gmq.client import BlockingClient, Message, RequestRefused
+from gmq.message import DEFAULT_PRIORITY
+
+PREFETCH = 100
+
+
+class Line(Struct, omit_defaults=True):
+    """What `load` reads; None leaves a member out."""
+
+    payload: bytes
+    queue: str
+    priority: int = DEFAULT_PRIORITY
+    headers: dict[str, str] | None = None
+
+
+def dump(client: BlockingClient, options: Namespace) -> int:
+    """Write every ready message as a line, and acknowledge it then."""
+    dumped = 0
+    encoder = msgspec.json.Encoder()
+    try:
+        with client.consume(options.queue, lease=options.lease, prefetch=PREFETCH, wait=0, follow=False) as messages:
+            for message in messages:
+                write(encoder.encode(line_of(message)) + b"\n")
+                dumped += 1
+    finally:
+        say(f"dumped {dumped} messages of {options.queue}{_left(client, options.queue)}")
+    return Exit.DONE if dumped else Exit.EMPTY
+
+
+def line_of(message: Message) -> Line:
+    return Line(message.payload, message.queue, message.priority, message.headers or None)
+
+
+def _left(client: BlockingClient, queue: str) -> str:
+    """What could not be dumped, for the person to know."""
+    try:
+        info = client.info(queue)
+    except RequestRefused:
+        return ""  # there is no such queue, or we may not look at it: it is a courtesy only
+    return f"; {info.delayed} delayed and {info.leased} leased ones stay" if info.delayed or info.leased else ""

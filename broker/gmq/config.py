@@ -1,0 +1,253 @@
+"""The configuration: a file and the environment, read, checked, and resolved into the values that the server uses."""
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from gmq import cgroup
+from gmq.document import DocumentError, Reading, decode, is_unicode
+from gmq.listen import FAMILIES, Listen, check_interface, parse_port
+from gmq.message import GmqError, Limits, QueuePolicy
+from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Network, Policy, Settings, StorageType
+from gmq.validate import LONGEST_PATH, check_name, quote
+
+DEFAULT_FILE = Path("/etc/gmq/gmq.json")
+USER_VARIABLE = "GMQ_AUTH_USER"
+PASSWORD_VARIABLE = "GMQ_AUTH_PASSWORD"  # noqa: S105  # the variable's name
+
+AVAILABLE: Sequence[StorageType] = ("memory",)
+"""The storages of this version."""
+
+MEMORY_SHARE = 0.7
+"""The part of the container's memory that messages may take where `limits.memory` does not say."""
+
+ORIGINAL_LIMITS = {
+    "queues": "max_queue_number",
+    "message_size": "max_message_length",
+    "queue_messages": "max_queue_capacity",
+}
+"""Members of `limits`, and their names in the original's `queue`."""
+
+_REMEMBERED_NAMES = 10_000
+_LONGEST_PASSWORD = 4096
+_NOTHING = QueuePolicy()
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. Every line of the text names the file, the setting, what was found and what is allowed."""
+
+
+class Policies:
+    """The configured policies by pattern, in their order. Answers are remembered for a bounded number of queues."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._rules = [(re.compile(fnmatch.translate(policy.pattern)).match, _queue_policy(policy)) for policy in policies]
+        self.of = lru_cache(maxsize=_REMEMBERED_NAMES)(self._find)
+
+    def _find(self, queue: str) -> QueuePolicy:
+        policy = next((policy for matches, policy in self._rules if matches(queue)), _NOTHING)
+        if policy.dead_letter == queue:
+            # The queue of dead letters would be its own: its messages would go round in it, or be dropped.
+            return structs.replace(policy, dead_letter=None, max_deliveries=None)
+        return policy
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """What the server uses. `source` is the file's name; timeouts are in seconds; `credentials` are user and password, None without."""
+
+    source: str
+    listen: Listen
+    credentials: tuple[str, str] | None
+    storage_type: StorageType
+    limits: Limits
+    policies: Policies
+    log: Log
+    request_timeout: float
+    drain_timeout: float
+
+    def policy_for(self, queue_name: str) -> QueuePolicy:
+        """The policy of the first pattern that matches the queue's name; without one, the policy that asks for nothing.
+
+        A policy's own dead-letter queue gets the policy without `dead_letter` and `max_deliveries`.
+        """
+        return self.policies.of(queue_name)
+
+    def __repr__(self) -> str:
+        return f"Config(source={self.source!r})"  # never the password
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration of a file; of the default file for None, or of no file at all where that does not exist.
+
+    Raises:
+        ConfigError: the file cannot be read, or says what it should not.
+    """
+    file = DEFAULT_FILE if path is None else path
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        if path is None:
+            return parse("{}", environ, "the defaults")
+        raise ConfigError(f"{file}: there is no such file") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error
+    return parse(text, environ, str(file))
+
+
+def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
+    """The configuration that the JSON text and the environment make; `source` names the text in errors.
+
+    Raises:
+        ConfigError: with a line for every problem.
+    """
+    try:
+        document = decode(text)
+    except DocumentError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    reading = Reading()
+    settings = reading.struct(Settings, document) or Settings()
+    listen = _listen(settings.network, reading)
+    credentials = _credentials(settings.auth, environ, reading)
+    limits = _limits(settings, reading)
+    storage_type = _storage_type(settings, reading)
+    _check_access(settings.auth, listen, credentials, reading)
+    _check_policies(settings.policies, limits, reading)
+    if reading.problems:
+        raise ConfigError("\n".join(f"{source}: {problem}" for problem in reading.problems))
+    return Config(
+        source=source,
+        listen=listen,
+        credentials=credentials,
+        storage_type=storage_type,
+        limits=limits,
+        policies=Policies(settings.policies),
+        log=settings.log,
+        request_timeout=settings.network.request_timeout,
+        drain_timeout=settings.network.drain_timeout,
+    )
+
+
+def _listen(network: Network, reading: Reading) -> Listen:
+    port = 0
+    try:
+        port = parse_port(network.port)
+    except ValueError as error:
+        reading.problem("network.port", str(error))
+    try:
+        check_interface(network.interface, network.protocol)
+    except ValueError as error:
+        reading.problem("network.interface", str(error))
+    return Listen(network.interface, port, FAMILIES[network.protocol])
+
+
+def _limits(settings: Settings, reading: Reading) -> Limits:
+    limits = structs.asdict(settings.limits)
+    for name, original in ORIGINAL_LIMITS.items():
+        path, original_path = f"limits.{name}", f"queue.{original}"
+        if {path, original_path} <= reading.given:
+            reading.problem(original_path, f"and {path} set the same limit; keep one of them")
+        elif original_path in reading.given:
+            limits[name] = getattr(settings.queue, original) or limits[name]
+    if limits["memory"] is None:
+        limits["memory"] = int(cgroup.memory() * MEMORY_SHARE)
+    return Limits(**limits)
+
+
+def _storage_type(settings: Settings, reading: Reading) -> StorageType:
+    if {"storage.type", "queue.queue_type"} <= reading.given:
+        reading.problem("queue.queue_type", "and storage.type both select the storage; keep one of them")
+    original = settings.queue.queue_type
+    storage_type = settings.storage.type if original is None else ORIGINAL_STORAGE[original]
+    if storage_type not in AVAILABLE:
+        path, value = ("storage.type", quote(storage_type)) if original is None else ("queue.queue_type", f"{original} ({storage_type})")
+        available = ", ".join(f"{quote(name)}" for name in AVAILABLE)
+        reading.problem(path, f"is {value}; the storages of this version are: {available}")
+    return storage_type
+
+
+def _credentials(auth: Auth, environ: Mapping[str, str], reading: Reading) -> tuple[str, str] | None:
+    """User and password, each from the one place that sets it; an empty value counts as not set."""
+    user_place, user = _one("user", reading, {"auth.user": auth.user, USER_VARIABLE: environ.get(USER_VARIABLE)})
+    places = {"auth.password": auth.password, "auth.password_file": auth.password_file, PASSWORD_VARIABLE: environ.get(PASSWORD_VARIABLE)}
+    password_place, password = _one("password", reading, places)
+    if not reading.sound("auth", USER_VARIABLE, PASSWORD_VARIABLE):
+        return None
+    if password_place == "auth.password_file":  # noqa: S105  # a setting's path
+        password = _read_password(password, reading)
+    if user and not password_place:
+        reading.problem(user_place, f"is set, but no password: set auth.password_file, auth.password or {PASSWORD_VARIABLE} too")
+    if password_place and not user:
+        reading.problem(password_place, f"is set, but no user: set auth.user or {USER_VARIABLE} too")
+    return (user, password) if user else None
+
+
+def _one(what: str, reading: Reading, places: Mapping[str, str | None]) -> tuple[str, str]:
+    """The one place that sets it, and the value there; empty strings where none does."""
+    given = [(place, value) for place, value in places.items() if value]
+    if len(given) > 1:
+        others = " and ".join(place for place, _ in given[1:])
+        reading.problem(given[0][0], f"and {others} set the same {what}; keep one of them")
+    for place, value in given:
+        if not is_unicode(value):  # the environment's bytes may be anything
+            reading.problem(place, "is not UTF-8")
+    return given[0] if given else ("", "")
+
+
+def _read_password(file: str, reading: Reading) -> str:
+    try:
+        with Path(file).open("rb") as stream:
+            password = stream.read(_LONGEST_PASSWORD + 1).decode()
+    except OSError as error:
+        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error.strerror}")
+        return ""
+    except ValueError as error:  # a NUL in the file's name, or bytes that are not UTF-8
+        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error}")
+        return ""
+    if len(password) > _LONGEST_PASSWORD:
+        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; that file has more than {_LONGEST_PASSWORD} bytes")
+    password = password.removesuffix("\n").removesuffix("\r")
+    if not password:
+        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; that file is empty")
+    return password
+
+
+def _check_access(auth: Auth, listen: Listen, credentials: tuple[str, str] | None, reading: Reading) -> None:
+    open_to_all = not credentials and not listen.loopback and not auth.anonymous
+    if open_to_all and reading.sound("auth", "network.interface", USER_VARIABLE, PASSWORD_VARIABLE):
+        where = quote(listen.interface) if listen.interface else '"" (all addresses)'
+        reading.problem(
+            "network.interface",
+            f"is {where}, beyond loopback, and there is no authentication: set auth.user and auth.password_file "
+            f"(or {USER_VARIABLE} and {PASSWORD_VARIABLE}), or set auth.anonymous to true to let in whoever reaches the port",
+        )
+
+
+def _check_policies(policies: Sequence[Policy], limits: Limits, reading: Reading) -> None:
+    """What the settings' types cannot say. Left out where items may be missing, as the limit is where it is in doubt."""
+    if not reading.sound("policies"):
+        return
+    limit = limits.queue_messages if reading.sound("limits", "queue") else MOST_MESSAGES
+    limit_path = "queue.max_queue_capacity" if "queue.max_queue_capacity" in reading.given else "limits.queue_messages"
+    first: dict[str, int] = {}
+    for index, policy in enumerate(policies):
+        where = f"policies[{index}]"
+        if first.setdefault(policy.name, index) != index:
+            reading.problem(f"{where}.name", f"is {quote(policy.name)}, and so is policies[{first[policy.name]}].name; names are unique")
+        if policy.max_messages is not None and policy.max_messages > limit:
+            reading.problem(f"{where}.max_messages", f"is {policy.max_messages}; it may be 1 to {limit}, the limit of {limit_path}")
+        if policy.dead_letter is not None:
+            path = f"{where}.dead_letter"
+            try:
+                check_name(policy.dead_letter, path)
+            except GmqError as error:
+                reading.problem(path, error.text.removeprefix(f"{path} "))
+
+
+def _queue_policy(policy: Policy) -> QueuePolicy:
+    return QueuePolicy(**{name: getattr(policy, name) for name in QueuePolicy.__struct_fields__})

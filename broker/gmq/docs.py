@@ -1,0 +1,152 @@
+"""Makes docs/configuration.md from the settings' own definitions: `python -m gmq.docs [--check] FILE`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct, inspect
+
+from gmq.config import DEFAULT_FILE, ORIGINAL_LIMITS, PASSWORD_VARIABLE, USER_VARIABLE
+from gmq.document import Setting, settings_of
+from gmq.settings import ORIGINAL_STORAGE, Settings
+
+EXAMPLE = """\
+{
+  "auth": {"user": "gmq", "password_file": "/run/secrets/gmq/password"},
+  "network": {"port": 4567, "interface": "", "request_timeout": 10},
+  "storage": {"type": "memory"},
+  "limits": {"queues": 100, "message_size": 65536, "queue_messages": 100000, "memory": 1073741824},
+  "policies": [
+    {"name": "orders", "pattern": "orders.*", "max_deliveries": 5, "dead_letter": "orders.dead", "lease": 60},
+    {"name": "default", "pattern": "*", "ttl": 86400, "expires": 604800}
+  ],
+  "log": {"level": "info", "format": "json"}
+}
+"""
+
+_INTRODUCTION = f"""\
+# Configuration
+
+<!-- Made by `make docs` from the definitions in broker/gmq/settings.py: change those, not this page. -->
+
+`gmqserver -f FILE` reads its settings from a file. Without `-f` it reads `{DEFAULT_FILE}` when that exists. With no file at all the
+defaults below hold: the broker listens on the loopback addresses only, on port 4567, and needs no authentication.
+
+The file is one JSON object in UTF-8, with a member for each of the sections below. Every section and nearly every setting may be left
+out; null means the same as leaving it out. Relative paths are relative to the working directory of the broker.
+
+A bad file stops the start, before anything is opened: unknown keys, keys that are there twice, values of a wrong type or out of their
+range, and settings that contradict each other. The broker tells all of them at once, a line for each: the file, the setting, what it
+found, and what is allowed. (Text that is not JSON is told alone, with its line and column.)
+
+    gmq.json: limits.queues is 0; it must be an integer from 1 to 1000000
+    gmq.json: log.levle is not a setting (did you mean level?); log may have the keys path, level, format
+
+`gmqserver --check-config FILE` says whether a file is good, and starts nothing. It reads the environment and the password file as a
+start would.
+
+## A complete example
+
+```json
+{EXAMPLE}```
+
+With it clients authenticate. A message of `orders.new` that was handed out five times and came back goes to `orders.dead`. A message of
+any queue but the `orders.*` ones is dropped when nobody took it for a day.
+
+## Secrets and the environment
+
+With a user and a password the broker asks every client for them.
+
+- The user comes from `auth.user` or the environment variable `{USER_VARIABLE}`.
+- The password comes from `auth.password_file`, `auth.password` or the environment variable `{PASSWORD_VARIABLE}`. Prefer a file that
+  only the broker can read, such as a mounted Secret: the environment of a process shows up in more places.
+
+Set each of them in one place: two are an error, none outranks the other. A user without a password, or the reverse, is an error too. An
+empty string counts as not set: an empty user with an empty password means no authentication.
+
+All other environment variables that begin with `GMQ_` are ignored: Kubernetes makes some for a service of that name, such as
+`GMQ_PORT=tcp://10.0.0.1:4567`.
+
+Listening beyond loopback without authentication is refused, unless `auth.anonymous` is true.
+
+Errors and logs never show a password or a data source name.
+
+## Files of the original GMQ
+
+A configuration file of the original GMQ, the program in Go, is accepted as it is. Its settings mean:
+"""
+
+_EXIT_CODES = """\
+## Exit codes
+
+| code | `gmqserver` | `gmqserver --check-config FILE` |
+|---|---|---|
+| 0 | stopped after SIGTERM or SIGINT: what was under way was finished | the file is good |
+| 1 | could not start, for example because the port is taken, or failed | |
+| 2 | the configuration or the command line is bad; standard error says where and why | the file is bad; standard error says where and why |
+"""
+
+
+def render() -> str:
+    """The page, as Markdown."""
+    sections = [_section(setting) for setting in settings_of(Settings)]
+    return "\n".join([_INTRODUCTION, _original_names(), "## Settings\n", *sections, _EXIT_CODES])
+
+
+def _original_names() -> str:
+    names = [(f"`queue.{original}`", f"`limits.{name}`") for name, original in ORIGINAL_LIMITS.items()]
+    types = ", ".join(f"{number} `{name}`" for number, name in ORIGINAL_STORAGE.items())
+    rows = [
+        *names,
+        ("`queue.queue_type`", f"`storage.type`: {types}; one that this version does not have is refused"),
+        ('`network.port` `""`', "port 4884"),
+        ('`network.interface` `""`', "all addresses; without a user this needs `auth.anonymous`"),
+        ("`database`, `filesystem`", "checked, and not used by this version"),
+    ]
+    table = ["| original | here |", "|---|---|", *(f"| {original} | {here} |" for original, here in rows)]
+    return "\n".join([*table, "", "A limit, or the storage, that is set under both names is an error.", ""])
+
+
+def _section(setting: Setting) -> str:
+    kind, is_list = _struct_of(setting.type)
+    shape = " A list of objects:" if is_list else ""
+    head = ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
+    rows = [_row(setting.name + ("[]" if is_list else ""), member) for member in settings_of(kind)]
+    return "\n".join([f"### `{setting.name}`", "", f"{kind.__doc__}{shape}", "", *head, *rows, ""])
+
+
+def _struct_of(kind: inspect.Type) -> tuple[type[Struct], bool]:
+    match kind:
+        case inspect.StructType(cls=cls):
+            return cls, False
+        case inspect.VarTupleType(item_type=inspect.StructType(cls=cls)):
+            return cls, True
+    raise TypeError(f"a section cannot be of the type {kind}")
+
+
+def _row(section: str, setting: Setting) -> str:
+    default = setting.default if " " in setting.default else f"`{setting.default}`"  # with blanks it is prose
+    if not setting.default:
+        default = "required" if setting.required else "not set"
+    cells = [f"`{section}.{setting.name}`", setting.kind, default, setting.range, setting.description]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page, or check the one that is there; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m gmq.docs", description="Makes docs/configuration.md from the settings' definitions.")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the page")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is not what would be written")
+    options = parser.parse_args(arguments)
+    page = render()
+    if not options.check:
+        options.file.write_text(page, encoding="utf-8")
+    elif not options.file.exists() or options.file.read_text(encoding="utf-8") != page:
+        sys.stderr.write(f"{options.file} is not what the settings' definitions say: run `make docs`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Every type of the domain, and the range of every number a client may send.
+
+Times inside the broker are integers: Unix milliseconds for instants, milliseconds for lengths. Seconds (with fractions) exist only at
+the edges, on the wire and in the configuration.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+NEVER = 1 << 62
+"""An instant that does not come (milliseconds)."""
+
+WEEK = 7 * 24 * 3600
+YEAR = 365 * 24 * 3600
+
+PRIORITIES = 10
+DEFAULT_PRIORITY = 4
+DEFAULT_LEASE = 30.0
+"""Seconds that `lease: true` means where the queue's policy says nothing."""
+
+MAX_COUNT = 1000
+"""Most messages of one take or peek, payloads of one publish, receipts of one acknowledge."""
+MAX_QUEUES_OF_A_TAKE = 100
+MAX_WAIT = 60
+MIN_LEASE = 0.001
+MAX_LEASE = MAX_DELAY = MAX_TTL = WEEK
+MAX_EXPIRES = YEAR
+MAX_DELIVERIES = 1_000_000
+MAX_MOVE = 1_000_000
+MAX_WAITING = 1000
+"""Requests of one connection that wait at the same time."""
+MAX_HEADERS_BYTES = 4096
+MAX_NAME_BYTES = 255
+MAX_KEY_BYTES = 255
+MAX_REPLY_BYTES = 8 << 20
+"""A take's or peek's reply stops before it would pass this many payload bytes (it holds at least one message)."""
+
+KEY_MEMORY = 5 * 60 * 1000
+"""Milliseconds for which a queue remembers a deduplication key."""
+
+POLICY_LEASE = 0
+"""As the length of a lease: the one that the queue's policy says."""
+
+Clock = Callable[[], int]
+"""Gives the present instant, in Unix milliseconds; it never goes back."""
+
+T = TypeVar("T")
+Outcome: TypeAlias = T | Future[T]
+"""What an operation gives: at once where that is possible, else a future."""
+
+
+class GmqError(Exception):
+    """A request that the broker refuses.
+
+    `code` is the stable word for programs that docs/protocol.md lists; the text is a sentence for people that says what was wrong and
+    what would be right. `stale` lists the receipts that were not settled, for the operations that take receipts.
+    """
+
+    def __init__(self, code: str, text: str, *, stale: Sequence[str] | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.stale = stale
+
+
+def refuse(text: str) -> NoReturn:
+    """Raise the error of a request that is malformed or out of range."""
+    raise GmqError("bad_request", text)
+
+
+class Dead(Struct, frozen=True, gc=False):
+    """Where a dead letter comes from. `at` is in Unix seconds."""
+
+    queue: str
+    id: int
+    reason: str
+    deliveries: int
+    at: float
+
+
+class Message(Struct, gc=False):
+    """One message that a queue holds.
+
+    `published` and `expires` are instants in Unix milliseconds; `deliveries` counts how often it was handed out under a lease.
+    `gone` marks one that left the queue while an index still points at it.
+    """
+
+    id: int
+    payload: bytes
+    published: int
+    priority: int = DEFAULT_PRIORITY
+    deliveries: int = 0
+    expires: int = NEVER
+    headers: dict[str, str] | None = None
+    dead: Dead | None = None
+    gone: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that count as the message's: payload and headers."""
+        size = len(self.payload)
+        if self.headers:
+            size += headers_size(self.headers)
+        return size
+
+
+class Options(Struct, frozen=True, gc=False):
+    """What a publish may say beside its payloads. Lengths are in milliseconds; `keys` has one deduplication key per payload."""
+
+    priority: int = DEFAULT_PRIORITY
+    delay: int = 0
+    ttl: int | None = None
+    headers: dict[str, str] | None = None
+    keys: Sequence[str] | None = None
+
+
+class QueuePolicy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a queue does by itself; an absent member means: not limited, not done.
+
+    `ttl`, `lease` and `expires` are in seconds.
+    """
+
+    max_messages: int | None = None
+    max_deliveries: int | None = None
+    dead_letter: str | None = None
+    ttl: float | None = None
+    lease: float | None = None
+    expires: float | None = None
+
+
+class Span(Struct, gc=False):
+    """Plain messages of one priority with consecutive ids that were published in the same millisecond."""
+
+    first: int
+    published: int
+    priority: int
+    count: int
+
+
+class Taken(Struct):
+    """What a take got from one queue, in the order of delivery.
+
+    Plain messages (a payload and nothing else that was asked for) stay packed, as payloads beside the spans of their ids, until somebody
+    asks for more than the payload. `receipts` is None where no lease was asked for.
+    """
+
+    queue: str
+    entries: Sequence[bytes | Message] = ()
+    spans: Sequence[Span] = ()
+    receipts: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def payloads(self) -> list[bytes]:
+        return [entry if isinstance(entry, bytes) else entry.payload for entry in self.entries]
+
+    def messages(self) -> list[Message]:
+        """The messages, the packed ones unpacked."""
+        return list(unpack(self.entries, self.spans))
+
+
+def unpack(entries: Iterable[bytes | Message], spans: Iterable[Span]) -> Iterator[Message]:
+    """Each entry as a Message; the payloads among them take their ids from `spans`, in order."""
+    ids = ((span.first + offset, span) for span in spans for offset in range(span.count))
+    for entry in entries:
+        if isinstance(entry, bytes):
+            number, span = next(ids)
+            yield Message(number, entry, span.published, span.priority)
+        else:
+            yield entry
+
+
+class Settled(Struct):
+    """How many receipts were settled, and which were stale."""
+
+    count: int
+    stale: list[str]
+
+
+class Totals(Struct, gc=False):
+    """What happened in a queue since the broker started, in messages."""
+
+    published: int = 0
+    delivered: int = 0
+    acknowledged: int = 0
+    expired: int = 0
+    dead_lettered: int = 0
+    dropped: int = 0
+
+
+class QueueCounts(Struct, frozen=True):
+    """A queue's size: messages by state, and bytes of all of them (payloads and headers)."""
+
+    queue: str
+    ready: int
+    delayed: int
+    leased: int
+    bytes: int
+
+
+class QueueInfo(Struct, frozen=True):
+    """A queue looked at closely. `oldest_age` is in seconds: the age of the oldest message that is ready or leased."""
+
+    counts: QueueCounts
+    oldest_age: float | None
+    policy: QueuePolicy
+    totals: Totals
+
+
+class Limits(Struct, frozen=True):
+    """The broker's limits. `message_size` is in bytes of the decoded payload, `memory` in bytes of all messages with what they cost."""
+
+    queues: int = 4096
+    message_size: int = 1 << 20
+    queue_messages: int = 1_000_000
+    connections: int = 10_000
+    memory: int = NEVER
+    keys: int = 1_000_000
+
+
+def headers_size(headers: dict[str, str]) -> int:
+    """Bytes of the names and values, in UTF-8."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
+
+
+def milliseconds(seconds: float) -> int:
+    """A length in seconds as whole milliseconds, at least 1 unless it is 0."""
+    return max(1, round(seconds * 1000)) if seconds else 0

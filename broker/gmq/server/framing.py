@@ -1,0 +1,131 @@
+"""Where requests begin and end in a stream of bytes, in time linear in its length however it is cut."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+NESTING_LIMIT = 32
+OBJECTS_LIMIT = 1024
+"""Objects that a first request may have inside: far more than any has, and few enough to be counted one by one."""
+
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
+_OUTSIDE_STRING = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_INSIDE_STRING = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
+
+
+class Verdict(enum.Enum):
+    """What a connection's first bytes turned out to be."""
+
+    LINES = enum.auto()
+    """A leading newline: lines follow in `rest`."""
+    OBJECT = enum.auto()
+    """A whole object in `object`, and what came after it in `rest`."""
+    TOO_LONG = enum.auto()
+    """An object that passes a limit before its end."""
+    FOREIGN = enum.auto()
+    """Something that does not begin like a request."""
+
+
+class FirstObject:
+    """Finds out what a connection begins with."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._data = bytearray()
+        self._position = 0  # up to here all is understood
+        self._depth = 0
+        self._objects = 0
+        self._in_string = False
+        self.object = b""
+        self.rest = b""
+
+    def feed(self, data: bytes) -> Verdict | None:
+        """Take more bytes; None while it is not yet clear."""
+        seen = self._data
+        if not seen and data.startswith(b"\n"):
+            self.rest = data[1:]
+            return Verdict.LINES
+        seen += data
+        if not self._depth:
+            match = _BLANKS.match(seen, self._position)
+            self._position = match.end() if match else self._position
+            if self._position == len(seen):
+                return Verdict.TOO_LONG if len(seen) > self._limit else None
+            if seen[self._position] != ord("{"):
+                return Verdict.FOREIGN
+        return self._scan()
+
+    def _scan(self) -> Verdict | None:
+        """Go on to the end of the object, or of what there is."""
+        seen = self._data
+        while True:
+            match = (_INSIDE_STRING if self._in_string else _OUTSIDE_STRING).match(seen, self._position)
+            self._position = match.end() if match else self._position
+            if self._position >= self._limit:
+                return Verdict.TOO_LONG
+            if self._position == len(seen):
+                return None
+            byte = seen[self._position]
+            if byte == ord('"'):
+                self._in_string = not self._in_string
+            elif byte == ord("\\"):
+                return None  # the escaped byte is not here yet
+            else:
+                self._depth += 1 if byte == ord("{") else -1
+                self._objects += 1
+            self._position += 1
+            if not self._depth:
+                self.object, self.rest = bytes(seen[: self._position]), bytes(seen[self._position :])
+                return Verdict.OBJECT
+            if self._depth > NESTING_LIMIT or self._objects > 2 * OBJECTS_LIMIT:
+                return Verdict.TOO_LONG
+
+
+class Lines:
+    """Gathers bytes into whole lines. A line that grows beyond `limit` is forgotten and passed over to its end."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._skipping = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return self._skipping or bool(self._parts)
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """Take more bytes; return all whole lines, and whether the line after them turned out to be too long just now."""
+        end = data.rfind(b"\n") + 1
+        if end == len(data) and not self._parts and not self._skipping:
+            return data, False
+        if not end:
+            return b"", self._keep(data)
+        start = 0
+        if self._skipping:
+            start = data.index(b"\n") + 1
+            self._skipping = False
+        if start == end:
+            whole = b""
+        elif self._parts:
+            whole = b"".join((*self._parts, data[start:end]))
+        else:
+            whole = data[start:end]
+        self._parts.clear()
+        self._size = 0
+        return whole, self._keep(data[end:])
+
+    def _keep(self, tail: bytes) -> bool:
+        """Keep the beginning of a line; whether it is too long already."""
+        if self._skipping or not tail:
+            return False
+        self._parts.append(tail)
+        self._size += len(tail)
+        if self._size <= self._limit:
+            return False
+        self._parts.clear()
+        self._size = 0
+        self._skipping = True
+        return True

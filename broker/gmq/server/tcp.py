@@ -1,0 +1,451 @@
+"""Connections over TCP: framing, the order of replies, and flow control.
+
+What comes in goes to `protocol` to be understood and to `dispatch` to be done; this module knows bytes and order only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from asyncio import Future
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from gmq import protocol
+from gmq.auth import Authenticator
+from gmq.broker import Broker, Waiter
+from gmq.message import MAX_WAITING, GmqError, Taken
+from gmq.protocol import Item
+from gmq.server.dispatch import Counts, Dispatcher, Pending
+from gmq.server.framing import FirstObject, Lines, Verdict
+
+log = structlog.get_logger()
+
+WRITE_LIMIT = 256 << 10
+"""Bytes of replies that may wait for a client to read them before no more of its requests are served."""
+READ_LIMIT = 256 << 10
+"""Bytes of requests that may wait for their turn before no more are read."""
+DRAIN_BYTES = 64 << 10
+DRAIN_SECONDS = 1.0
+"""How much, and for how long, is still read from a client after its last reply, so that no reset destroys it."""
+
+
+class Framing(enum.Enum):
+    """How a connection's bytes are cut into requests."""
+
+    UNDECIDED = enum.auto()
+    LINES = enum.auto()
+    ONE_SHOT = enum.auto()
+
+
+class Hub:
+    """What the connections of one broker share. `request_timeout` is in seconds."""
+
+    def __init__(
+        self, broker: Broker, authenticator: Authenticator, *, line_limit: int, request_timeout: float, max_connections: int
+    ) -> None:
+        self.broker = broker
+        self.authenticator = authenticator
+        self.counts = Counts(Counter(), Counter())
+        self.line_limit = line_limit
+        self.request_timeout = request_timeout
+        self.max_connections = max_connections
+        self.connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+
+    def leave(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Return when there are no connections."""
+        while self.connections:
+            self._empty.clear()
+            await self._empty.wait()
+
+
+class Slot:
+    """A place among the replies: bytes that leave when what they depend on is durable, and not before what stands in front of them.
+
+    `outcome` is the operation that is still under way, `runs` the requests that the bytes answer, `taken` the messages in them.
+    """
+
+    __slots__ = ("data", "done", "outcome", "runs", "taken", "waiter")
+
+    def __init__(self, runs: Sequence[Sequence[Item]], data: bytes = b"", taken: Sequence[Taken] = ()) -> None:
+        self.runs = runs
+        self.data = data
+        self.taken = taken
+        self.done = False
+        self.outcome: Future[Any] | None = None
+        self.waiter: Waiter | None = None
+
+
+class Connection(asyncio.Protocol):
+    """One client. docs/protocol.md, Framing, tells what it may expect."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._dispatcher = Dispatcher(hub.broker, hub.authenticator, hub.counts)
+        self._loop = asyncio.get_running_loop()
+        self._framing = Framing.UNDECIDED
+        self._first = FirstObject(hub.line_limit)
+        self._lines = Lines(hub.line_limit)
+        self._todo: deque[Sequence[Item]] = deque()  # runs of requests whose turn has not come
+        self._todo_bytes = 0
+        self._out: list[bytes] = []  # the replies of this turn
+        self._out_bytes = 0
+        self._served: list[Sequence[Item]] = []  # the runs that they answer
+        self._slots: deque[Slot] = deque()  # what is to be sent in order
+        self._tagged: set[Slot] = set()  # what is to be sent as soon as it is done
+        self._blocker: Slot | None = None  # the untagged take that waits, and holds back what is behind it
+        self._write_paused = False
+        self._read_paused = False
+        self._ended = False  # nothing more is to be expected from the client
+        self._eof = False  # it said so itself
+        self._hung_up = False  # nothing more is to be sent to it
+        self._lost = False
+        self._begun_at: float | None = None  # when the request that is not complete began
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained = 0
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # asyncio promises no more, and gives a Transport
+        self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
+        hub = self._hub
+        if len(hub.connections) >= hub.max_connections:
+            self._turn_away(GmqError("limit", f"there are {len(hub.connections)} connections; there may be {hub.max_connections}"))
+            return
+        hub.connections.add(self)
+        self._watch_request()
+
+    def data_received(self, data: bytes) -> None:
+        if self._hung_up:
+            self._drain(len(data))
+        elif self._framing is Framing.LINES:
+            self._receive(data)
+        elif self._framing is Framing.UNDECIDED:
+            self._receive_first(data)
+
+    def eof_received(self) -> bool:
+        if self._hung_up or self._framing is Framing.UNDECIDED:
+            return False  # let the transport close
+        self._eof = True
+        self.finish()
+        return True  # keep the sending side open for the replies that are still to come
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._hub.leave(self)
+        self._todo.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        for slot in (*self._slots, *self._tagged):
+            self._abandon(slot)
+        self._slots.clear()
+        self._tagged.clear()
+        if exc is not None:
+            log.debug("connection lost", reason=str(exc))
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._run()
+
+    def finish(self) -> None:
+        """Answer what was received, end what waits, and close."""
+        self._ended = True
+        for slot in (*self._slots, *self._tagged):
+            if slot.waiter is not None:
+                slot.waiter.end()
+        self._close_if_done()
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return str(self._transport.get_extra_info("peername"))
+
+    def abort(self) -> None:
+        """Close at once, whatever is still to be sent."""
+        self._transport.abort()
+
+    # Bytes into requests
+
+    def _receive_first(self, data: bytes) -> None:
+        """Take bytes of a connection that has not shown what it is."""
+        first = self._first
+        verdict = first.feed(data)
+        if verdict is None:
+            return
+        del self._first
+        self._begun_at = None
+        limit = self._hub.line_limit
+        if verdict is Verdict.FOREIGN:
+            self._transport.close()
+        elif verdict is Verdict.LINES:
+            self._framing = Framing.LINES
+            self._receive(first.rest)
+        elif verdict is Verdict.OBJECT and protocol.is_hello(first.object):
+            self._framing = Framing.LINES
+            self._accept([protocol.decode_line(first.object, limit)], len(first.object))
+            self._receive(first.rest)
+        else:
+            self._framing = Framing.ONE_SHOT
+            item = protocol.decode_line(first.object, limit) if verdict is Verdict.OBJECT else protocol.too_long(limit)
+            self._accept([item], len(first.object))
+
+    def _receive(self, data: bytes) -> None:
+        """Take bytes in lines framing."""
+        lines, limit = self._lines, self._hub.line_limit
+        whole, too_long = lines.feed(data)
+        if whole:
+            self._begun_at = None
+            self._accept(protocol.decode_lines(whole, limit), len(whole))
+        if too_long:
+            self._accept([protocol.too_long(limit)], 0)
+        if lines.partial and self._begun_at is None:
+            self._watch_request()
+
+    def _watch_request(self) -> None:
+        """A request has begun: see to it that it is completed in time."""
+        self._begun_at = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._hub.request_timeout, self._check_request)
+
+    def _check_request(self) -> None:
+        self._timer = None
+        if self._begun_at is None or self._hung_up:
+            return
+        left = self._begun_at + self._hub.request_timeout - self._loop.time()
+        if self._read_paused:
+            self._watch_request()  # it is we who do not read
+        elif left > 0:
+            self._timer = self._loop.call_later(left, self._check_request)
+        else:
+            log.info("connection closed: its request was not completed in time", timeout=self._hub.request_timeout)
+            self._transport.abort()
+
+    # Requests into replies
+
+    def _accept(self, items: Sequence[Item], size: int) -> None:
+        """Queue requests of `size` bytes, and serve those whose turn it is."""
+        self._todo.extend(protocol.groups(items))
+        self._todo_bytes += size
+        self._run()
+
+    def _run(self) -> None:
+        """Serve requests until there are none, or one holds back the others, or the client has to read first."""
+        todo = self._todo
+        while todo and self._blocker is None and not self._write_paused:
+            self._serve(todo.popleft())
+            if self._out_bytes > WRITE_LIMIT:
+                self._flush()
+        if todo and self._blocker is not None and not self._write_paused:
+            self._serve_tagged()
+        self._flush()
+        self._pace_reading()
+        if self._ended:
+            self._close_if_done()
+
+    def _serve_tagged(self) -> None:
+        """Serve the tagged requests among those that are held back: nothing untagged stands in their way."""
+        held = [item for run in self._todo for item in run]
+        tagged = [item for item in held if protocol.is_tagged(item)]
+        if not tagged:
+            return
+        untagged = [item for item in held if not protocol.is_tagged(item)]
+        self._todo_bytes = self._todo_bytes * len(untagged) // len(held)
+        self._todo.clear()
+        for item in tagged:
+            self._serve((item,))
+        self._todo.extend(protocol.groups(untagged))
+
+    def _serve(self, run: Sequence[Item]) -> None:
+        dispatcher = self._dispatcher
+        answer = dispatcher.serve(run)
+        if answer is None:
+            self._todo.extendleft((item,) for item in reversed(run))
+            return
+        if dispatcher.unserved:
+            rest, dispatcher.unserved = dispatcher.unserved, ()
+            self._todo.appendleft(rest)
+            run = run[: -len(rest)]
+        if isinstance(answer, Pending):
+            self._flush()  # what came before it has a place of its own
+            self._await(run, answer)
+        elif self._slots and protocol.is_tagged(run[0]):
+            taken, self._dispatcher.taken = self._dispatcher.taken, []
+            self._flush()
+            slot = Slot([run], answer, taken)
+            self._tagged.add(slot)
+            self._cover(slot)
+        else:
+            self._out.append(answer)
+            self._out_bytes += len(answer)
+            self._served.append(run)
+
+    def _await(self, run: Sequence[Item], answer: Pending) -> None:
+        """Give a reply that has to wait its place."""
+        slot = Slot([run])
+        slot.outcome, slot.waiter = answer.future, answer.waiter
+        if not protocol.is_tagged(run[0]):
+            self._slots.append(slot)
+            if slot.waiter is not None:
+                self._blocker = slot
+        else:
+            self._tagged.add(slot)
+            if slot.waiter is not None and len(self._tagged) > MAX_WAITING:
+                error = GmqError("limit", f"{MAX_WAITING} requests of this connection are waiting already, as many as may")
+                slot.waiter.finish(error)
+        if self._ended and slot.waiter is not None:
+            slot.waiter.end()
+        answer.future.add_done_callback(partial(self._resolved, slot, answer.render))
+
+    def _resolved(self, slot: Slot, render: Callable[[Any], bytes], outcome: Future[Any]) -> None:
+        """The outcome of an operation is there: make the reply, and wait for the commit that covers it."""
+        if self._lost:
+            if not outcome.cancelled() and outcome.exception() is None and isinstance(outcome.result(), Taken):
+                self._hub.broker.undo(outcome.result())
+            return
+        slot.outcome = None
+        error = outcome.exception()
+        if error is None:
+            slot.data = render(outcome.result())
+            slot.taken, self._dispatcher.taken = self._dispatcher.taken, []
+        else:
+            slot.data = self._refusal(slot, error)
+        self._cover(slot)
+        if slot is self._blocker:
+            self._blocker = None
+        self._run()
+
+    def _refusal(self, slot: Slot, error: BaseException) -> bytes:
+        """The replies that say that the requests of a slot failed."""
+        if not isinstance(error, GmqError):
+            log.error("operation failed", exc_info=error)
+            error = GmqError("unknown", "the operation failed in the broker, and its outcome is not known; its log tells more")
+        return b"".join([self._dispatcher.refuse(run, error) for run in slot.runs])
+
+    # Replies into bytes
+
+    def _flush(self) -> None:
+        """Send the replies of this turn, or give them a place behind those that wait."""
+        out = self._out
+        if not out:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        commit = self._hub.broker.commit()
+        if commit is None and not self._slots and not self._transport.is_closing():
+            self._dispatcher.taken.clear()
+            self._served.clear()
+            self._write(data)
+        else:
+            slot = Slot(self._served, data, self._dispatcher.taken)
+            self._served, self._dispatcher.taken = [], []
+            self._slots.append(slot)
+            self._cover(slot)
+        out.clear()
+        self._out_bytes = 0
+
+    def _cover(self, slot: Slot) -> None:
+        """Let a slot wait for the commit of what it answers."""
+        commit = self._hub.broker.commit()
+        if commit is None:
+            self._done(slot)
+        else:
+            commit.add_done_callback(partial(self._committed, slot))
+
+    def _committed(self, slot: Slot, commit: Future[None]) -> None:
+        if self._lost:
+            return
+        error = commit.exception()
+        if error is not None:
+            slot.data = self._refusal(slot, error)
+            slot.taken = ()
+        self._done(slot)
+
+    def _done(self, slot: Slot) -> None:
+        """Send what may be sent now that this slot may."""
+        slot.done = True
+        if slot in self._tagged:
+            self._tagged.discard(slot)
+            self._send(slot)
+        else:
+            while self._slots and self._slots[0].done:
+                self._send(self._slots.popleft())
+        if self._ended:
+            self._close_if_done()
+
+    def _send(self, slot: Slot) -> None:
+        if self._transport.is_closing():
+            self._abandon(slot)
+        else:
+            self._write(slot.data)
+
+    def _write(self, data: bytes) -> None:
+        if self._framing is Framing.ONE_SHOT:
+            self._transport.write(data[:-1])
+            self._hang_up()
+        else:
+            self._transport.write(data)
+
+    def _abandon(self, slot: Slot) -> None:
+        """The reply cannot leave: end what it waits for, and give back what was taken for it."""
+        if slot.outcome is not None and slot.waiter is not None:
+            slot.outcome.cancel()
+        for taken in slot.taken:
+            self._hub.broker.undo(taken)
+
+    def _pace_reading(self) -> None:
+        """Read from the client only while there is room for what it sends."""
+        if not self._todo:
+            self._todo_bytes = 0
+        full = self._todo_bytes > READ_LIMIT
+        if full != self._read_paused and not self._transport.is_closing():
+            self._read_paused = full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # Goodbyes
+
+    def _close_if_done(self) -> None:
+        if self._todo or self._out or self._slots or self._tagged or self._hung_up:
+            return
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the sending side, and read on for a moment: closing while bytes arrive would reset the connection and destroy the replies."""
+        self._hung_up = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._eof:
+            self._transport.close()
+        if self._transport.is_closing():
+            return
+        if self._read_paused:
+            self._read_paused = False
+            self._transport.resume_reading()
+        self._transport.write_eof()
+        self._timer = self._loop.call_later(DRAIN_SECONDS, self._transport.close)
+
+    def _drain(self, size: int) -> None:
+        self._drained += size
+        if self._drained > DRAIN_BYTES:
+            self._transport.close()
+
+    def _turn_away(self, error: GmqError) -> None:
+        """Say why this client is not served."""
+        self._transport.write(protocol.encode_reply(protocol.Reply("", confirmation="N", error=error.text, code=error.code)))
+        self._hang_up()

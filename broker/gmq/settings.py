@@ -1,0 +1,251 @@
+"""Every setting with its type, range, unit, default and description, once. docs/configuration.md is made from this page.
+
+`extra` holds what a type cannot say: `unit`, `secret` (its value is never shown), and `range` or `default` in words.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from gmq.message import DEFAULT_LEASE, MAX_DELIVERIES, MAX_EXPIRES, MAX_LEASE, MAX_TTL, MIN_LEASE, NEVER, Limits
+
+MOST_QUEUES = 1_000_000
+MOST_MESSAGES = 1_000_000_000
+MOST_KEYS = 100_000_000
+MOST_CONNECTIONS = 1_000_000
+LARGEST_MESSAGE = 512 << 20
+
+DEFAULTS = Limits()
+
+StorageType = Literal["memory", "mysql", "filesystem"]
+ORIGINAL_STORAGE: dict[int, StorageType] = {1: "memory", 2: "mysql", 3: "filesystem"}
+"""What the original's `queue_type` means."""
+
+Queues = Annotated[int, Meta(ge=1, le=MOST_QUEUES)]
+MessageSize = Annotated[int, Meta(ge=1, le=LARGEST_MESSAGE)]
+QueueMessages = Annotated[int, Meta(ge=1, le=MOST_MESSAGES)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object of the configuration."""
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Who may use the broker. With a user and a password every client must send them; without, none has to."""
+
+    user: Annotated[str, Meta(description="The user's name. Or the environment variable `GMQ_AUTH_USER`.", examples=["gmq"])] = ""
+    password: Annotated[
+        str,
+        Meta(
+            description="The user's password. Better in a file or in the environment variable `GMQ_AUTH_PASSWORD`.",
+            examples=["correct horse battery staple"],
+            extra={"secret": True},
+        ),
+    ] = ""
+    password_file: Annotated[
+        str,
+        Meta(description="A file that holds the password; a newline at its end does not count.", examples=["/run/secrets/gmq/password"]),
+    ] = ""
+    anonymous: Annotated[
+        bool,
+        Meta(
+            description="Allow to listen beyond loopback without a user and password: whoever reaches the port may use the broker.",
+            examples=[True],
+        ),
+    ] = False
+
+
+class Network(Section, frozen=True, kw_only=True):
+    """Where and how the broker serves clients over TCP."""
+
+    port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | str,
+        Meta(
+            description='The port, as a number or in digits. `""` means 4884, as it did in the original; 0 lets the system choose one.',
+            examples=["4567", 4567],
+            extra={"range": '0 to 65535, or `""`'},
+        ),
+    ] = "4567"
+    interface: Annotated[
+        str,
+        Meta(
+            description='The address to listen on. `"localhost"` means the loopback addresses, `""` all addresses.',
+            examples=["localhost", "::", "192.0.2.7", ""],
+            extra={"range": "an IP address, a host name or empty"},
+        ),
+    ] = "localhost"
+    protocol: Annotated[
+        Literal["tcp", "tcp4", "tcp6", ""],
+        Meta(description='`"tcp4"` is IPv4 only, `"tcp6"` IPv6 only, `"tcp"` or `""` both.', examples=["tcp4"]),
+    ] = "tcp"
+    request_timeout: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=3600,
+            description="A request that has begun must be complete by then, or its connection is closed.",
+            examples=[10],
+            extra={"unit": "s"},
+        ),
+    ] = 30.0
+    drain_timeout: Annotated[
+        float,
+        Meta(ge=0, le=3600, description="How long SIGTERM waits for clients to take their replies.", examples=[5], extra={"unit": "s"}),
+    ] = 10.0
+
+
+class Queue(Section, frozen=True, kw_only=True):
+    """The original's limits and its choice of a storage, under their old names."""
+
+    queue_type: Annotated[
+        Literal[1, 2, 3] | None,
+        Meta(description="The original's `storage.type`: 1 memory, 2 database, 3 filesystem.", examples=[1]),
+    ] = None
+    max_queue_number: Annotated[Queues | None, Meta(description="The original's `limits.queues`.", examples=[32])] = None
+    max_message_length: Annotated[
+        MessageSize | None, Meta(description="The original's `limits.message_size`.", examples=[4096], extra={"unit": "bytes"})
+    ] = None
+    max_queue_capacity: Annotated[QueueMessages | None, Meta(description="The original's `limits.queue_messages`.", examples=[4096])] = None
+
+
+class Database(Section, frozen=True, kw_only=True):
+    """The original's database. Accepted, and not used by this version."""
+
+    vendor: Annotated[str, Meta(description="The kind of database.", examples=["mysql"])] = ""
+    dsn: Annotated[
+        str,
+        Meta(
+            description="The data source name, in the form of Go's MySQL driver.",
+            examples=["user:password@(hostname:3306)/dbname"],
+            extra={"secret": True},
+        ),
+    ] = ""
+
+
+class Filesystem(Section, frozen=True, kw_only=True):
+    """The original's folder of messages. Accepted, and not used by this version."""
+
+    path: Annotated[str, Meta(description="The folder.", examples=["/var/lib/gmq"])] = ""
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """What the broker tells about itself."""
+
+    path: Annotated[
+        str,
+        Meta(
+            description="A file to append to; folders that are missing are created. Empty: standard error.",
+            examples=["/var/log/gmq/gmqserver.log"],
+        ),
+    ] = ""
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important lines to write.", examples=["debug"])
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"],
+        Meta(description='`"auto"` is `"console"` on a terminal, and else `"json"`, one object per line.', examples=["json"]),
+    ] = "auto"
+
+
+class Storage(Section, frozen=True, kw_only=True):
+    """Where messages are kept."""
+
+    type: Annotated[
+        StorageType,
+        Meta(description='This version has `"memory"` only: messages are lost when the broker stops.', examples=["memory"]),
+    ] = "memory"
+
+
+class LimitSettings(Section, frozen=True, kw_only=True):
+    """At a limit a client gets a clear error at once, and what was there is untouched."""
+
+    queues: Annotated[Queues, Meta(description="Queues.", examples=[100])] = DEFAULTS.queues
+    message_size: Annotated[
+        MessageSize, Meta(description="The size of one message, decoded from base64.", examples=[65536], extra={"unit": "bytes"})
+    ] = DEFAULTS.message_size
+    queue_messages: Annotated[
+        QueueMessages, Meta(description="Messages of one queue: ready, delayed and leased ones together.", examples=[100000])
+    ] = DEFAULTS.queue_messages
+    connections: Annotated[
+        int, Meta(ge=1, le=MOST_CONNECTIONS, description="Connections of clients at the same time.", examples=[1000])
+    ] = DEFAULTS.connections
+    memory: Annotated[
+        Annotated[int, Meta(ge=1, le=NEVER)] | None,
+        Meta(
+            description="Memory for all messages, with what keeping them costs.",
+            examples=[1 << 30],
+            extra={
+                "unit": "bytes",
+                "range": "1 byte or more",
+                "default": "70 % of the memory that the container, or else the machine, has",
+            },
+        ),
+    ] = None
+    keys: Annotated[int, Meta(ge=1, le=MOST_KEYS, description="Deduplication keys that one queue remembers.", examples=[100000])] = (
+        DEFAULTS.keys
+    )
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    """What the queues with names that match a pattern do by themselves. Of several policies that match, the first in the list counts."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255, description="The policy's own name, unique in the list.", examples=["default"])]
+    pattern: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            description="A shell-style pattern for names of queues, case-sensitive: `*` any characters, `?` one, `[ab]` one of these.",
+            examples=["orders.*"],
+        ),
+    ]
+    max_messages: Annotated[
+        QueueMessages | None,
+        Meta(
+            description="Messages of such a queue: ready, delayed and leased ones together. A full queue refuses publishes.",
+            examples=[1000],
+            extra={"range": "1 to `limits.queue_messages`"},
+        ),
+    ] = None
+    max_deliveries: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_DELIVERIES)] | None,
+        Meta(description="A message handed out so often under a lease that comes back is a dead letter.", examples=[5]),
+    ] = None
+    dead_letter: Annotated[
+        str | None,
+        Meta(
+            description="The queue that gets the dead letters; without one they are dropped. That queue itself has no dead letters.",
+            examples=["dead"],
+            extra={"range": "a queue's name"},
+        ),
+    ] = None
+    ttl: Annotated[
+        Annotated[float, Meta(gt=0, le=MAX_TTL)] | None,
+        Meta(
+            description="Messages that nobody took are dropped after this, unless their publish says more.",
+            examples=[3600],
+            extra={"unit": "s"},
+        ),
+    ] = None
+    lease: Annotated[
+        Annotated[float, Meta(ge=MIN_LEASE, le=MAX_LEASE)] | None,
+        Meta(description='The length that `"lease": true` means.', examples=[60], extra={"unit": "s", "default": f"{DEFAULT_LEASE:g}"}),
+    ] = None
+    expires: Annotated[
+        Annotated[float, Meta(ge=1, le=MAX_EXPIRES)] | None,
+        Meta(description="A queue that was empty and not used for so long is deleted.", examples=[86400], extra={"unit": "s"}),
+    ] = None
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """The whole document."""
+
+    auth: Auth = field(default_factory=Auth)
+    network: Network = field(default_factory=Network)
+    storage: Storage = field(default_factory=Storage)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    policies: tuple[Policy, ...] = ()
+    log: Log = field(default_factory=Log)
+    queue: Queue = field(default_factory=Queue)
+    database: Database = field(default_factory=Database)
+    filesystem: Filesystem = field(default_factory=Filesystem)

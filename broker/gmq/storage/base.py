@@ -1,0 +1,113 @@
+"""What a storage of messages does.
+
+The interface is at the level of operations, so that each storage does them its own way: memory with queues in memory, a file system with the
+same queues and a journal, a database with SQL.
+
+Two ways lead to durability, and a storage may take either or both:
+
+- An operation that takes effect at once gives its result at once. Where the result still has to become durable, `commit` gives the future that stands for
+  everything done so far. The broker asks for it once after all the requests it has at hand, so many requests share one commit, and keeps their
+  replies, in order, until it is done. When it fails, each of these requests fails.
+- An operation that only takes effect elsewhere (in a database) gives a future of its result.
+
+A storage in memory does neither: results are plain values and `commit` is None.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from asyncio import Future
+from collections.abc import Callable, Sequence
+
+from gmq.message import Message, Options, Outcome, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
+
+
+class Storage(ABC):
+    """Named queues and their messages.
+
+    Lengths of time are in milliseconds. Names, numbers and payloads were checked before they come here. Every operation raises GmqError
+    (or sets it on its future) and then has changed nothing. Operations on one queue that does not exist raise `not_found`, except publish, take, length and peek.
+    """
+
+    name: str
+    """The word for it in the configuration, the logs and the metrics."""
+
+    def __init__(self) -> None:
+        self.on_ready: Callable[[str], None] = lambda _: None
+        """Called with a queue's name whenever messages in it may have become ready, for whatever reason."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready to serve; raises OSError or ConnectionError where that is impossible."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Commit what is under way and let go of everything."""
+
+    def commit(self) -> Future[None] | None:
+        """The commit that makes everything done so far durable; None where it already is all that it can be."""
+        return None
+
+    @property
+    @abstractmethod
+    def memory(self) -> int:
+        """Bytes of memory that the messages take, with all that belongs to them (an estimate)."""
+
+    @abstractmethod
+    def publish(self, queue: str, payloads: Sequence[bytes], options: Options | None) -> Outcome[Sequence[int]]:
+        """Add one message per payload, all or none, and return their ids. The queue is created when it does not exist."""
+
+    @abstractmethod
+    def take(self, queues: Sequence[str], count: int, max_bytes: int, lease: int | None) -> Outcome[Taken]:
+        """Hand out up to `count` messages, with up to `max_bytes` of payload but one in any case, of the first queue that has any.
+
+        `lease` is None to remove them, a length to hide them for, or POLICY_LEASE. With nothing there the result is empty and its queue "".
+        """
+
+    @abstractmethod
+    def undo(self, taken: Taken) -> None:
+        """Give back, to their old places, messages whose reply did not leave; they count as never delivered."""
+
+    @abstractmethod
+    def acknowledge(self, receipts: Sequence[str]) -> Outcome[Settled]:
+        """Remove the messages leased under `receipts`."""
+
+    @abstractmethod
+    def put_back(self, receipts: Sequence[str], delay: int) -> Outcome[Settled]:
+        """Return the messages leased under `receipts` to their old places, after `delay`."""
+
+    @abstractmethod
+    def extend(self, receipts: Sequence[str], lease: int) -> Outcome[Settled]:
+        """Let the leases under `receipts` end `lease` from now."""
+
+    @abstractmethod
+    def length(self, queue: str) -> Outcome[int]:
+        """The number of ready messages."""
+
+    @abstractmethod
+    def queues(self) -> Outcome[list[QueueCounts]]:
+        """Every queue, sorted by name."""
+
+    @abstractmethod
+    def info(self, queue: str) -> Outcome[QueueInfo]:
+        """One queue looked at closely."""
+
+    @abstractmethod
+    def peek(self, queue: str, count: int, max_bytes: int) -> Outcome[list[Message]]:
+        """The first `count` ready messages, with up to `max_bytes` of payload but one in any case; they stay."""
+
+    @abstractmethod
+    def move(self, queue: str, to: str | None, count: int) -> Outcome[int]:
+        """Move up to `count` ready and delayed messages, all or none, to the queue `to` (created when missing), or dead letters back to where they came from."""
+
+    @abstractmethod
+    def clear(self, queue: str) -> Outcome[int]:
+        """Remove every message of a queue; return how many."""
+
+    @abstractmethod
+    def delete(self, queue: str) -> Outcome[int]:
+        """Remove a queue; return how many messages went with it."""
+
+    @abstractmethod
+    def set_policy(self, queue: str, policy: QueuePolicy) -> Outcome[QueuePolicy]:
+        """Replace a queue's policy; return the new one."""

@@ -1,0 +1,321 @@
+"""Queues in memory: as fast as the machine allows, and lost at exit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+from gmq.clock import steady_clock
+from gmq.message import (
+    NEVER,
+    Clock,
+    GmqError,
+    Limits,
+    Message,
+    Options,
+    QueueCounts,
+    QueueInfo,
+    QueuePolicy,
+    Settled,
+    Taken,
+)
+from gmq.queue import Queue, Usage
+from gmq.storage.base import Storage
+
+MESSAGE_COST = 120
+"""Bytes that a message takes beside its payload and headers: measured with plain ones, somewhat more with leases and deadlines."""
+KEY_COST = 320
+"""Bytes that a remembered deduplication key takes."""
+
+
+class MemoryStorage(Storage):
+    """Every queue as a `Queue`, and one timer for all that is due in any of them."""
+
+    name = "memory"
+
+    def __init__(self, limits: Limits, policy_for: Callable[[str], QueuePolicy], clock: Clock | None = None) -> None:
+        super().__init__()
+        self._limits = limits
+        self._policy_for = policy_for
+        self._clock = clock or steady_clock()
+        self._queues: dict[str, Queue] = {}
+        self._by_number: dict[str, Queue] = {}
+        self._usage = Usage()
+        self._last_number = 0
+        self._first_id = 1  # of the next new queue: above every id of a queue that was deleted
+        self._alarms: list[tuple[int, int, str]] = []  # when, the queue's number, its name
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Forget the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def memory(self) -> int:
+        usage = self._usage
+        return usage.bytes + usage.messages * MESSAGE_COST + usage.keys * KEY_COST
+
+    def publish(self, queue: str, payloads: Sequence[bytes], options: Options | None) -> Sequence[int]:
+        found = self._queues.get(queue)
+        now = self._clock()
+        if found is None:
+            found = self._new(queue, now)
+            ids = found.publish(payloads, options, now)
+            self._register(found)
+        else:
+            ids = found.publish(payloads, options, now)
+        self._done(found)
+        self.on_ready(queue)
+        return ids
+
+    def take(self, queues: Sequence[str], count: int, max_bytes: int, lease: int | None) -> Taken:
+        now = self._clock()
+        for name in queues:
+            queue = self._queues.get(name)
+            if queue is None:
+                continue
+            token = "" if lease is None else os.urandom(8).hex()
+            taken = queue.take(count, max_bytes, lease, token, now)
+            self._done(queue)
+            if taken.entries:
+                return taken
+        return Taken("")
+
+    def undo(self, taken: Taken) -> None:
+        now = self._clock()
+        queue = self._queues.get(taken.queue) or self._create(taken.queue, now)
+        queue.undo(taken, now)
+        self._done(queue)
+        self.on_ready(queue.name)
+
+    def acknowledge(self, receipts: Sequence[str]) -> Settled:
+        now = self._clock()
+        return self._settle(receipts, lambda queue, receipt: queue.acknowledge(receipt, now))
+
+    def put_back(self, receipts: Sequence[str], delay: int) -> Settled:
+        now = self._clock()
+        settled = self._settle(receipts, lambda queue, receipt: queue.put_back(receipt, delay, now))
+        for queue in {self._queue_of(receipt) for receipt in receipts}:
+            if queue is not None:
+                self.on_ready(queue.name)
+        return settled
+
+    def extend(self, receipts: Sequence[str], lease: int) -> Settled:
+        now = self._clock()
+        return self._settle(receipts, lambda queue, receipt: queue.extend(receipt, lease, now))
+
+    def length(self, queue: str) -> int:
+        found = self._queues.get(queue)
+        return 0 if found is None else self._counts(found).ready
+
+    def queues(self) -> list[QueueCounts]:
+        return [self._counts(self._queues[name]) for name in sorted(self._queues)]
+
+    def info(self, queue: str) -> QueueInfo:
+        found = self._existing(queue)
+        info = found.info(self._clock())
+        self._done(found)
+        return info
+
+    def peek(self, queue: str, count: int, max_bytes: int) -> list[Message]:
+        found = self._queues.get(queue)
+        if found is None:
+            return []
+        messages = found.peek(count, self._clock())
+        self._done(found)
+        size = 0
+        for index, message in enumerate(messages):
+            size += len(message.payload)
+            if index and size > max_bytes:
+                return messages[:index]
+        return messages
+
+    def move(self, queue: str, to: str | None, count: int) -> int:
+        now = self._clock()
+        source = self._existing(queue)
+        withdrawn = source.withdraw(count if to is not None else len(source), now)
+        groups, rest = grouped(withdrawn, to, count)
+        try:
+            self._check_room(groups, now)
+        except GmqError:
+            groups, rest = {}, withdrawn
+            raise
+        finally:
+            source.restore(rest, now)
+            self._done(source)
+        for name, messages in groups.items():
+            target = self._queues.get(name) or self._create(name, now)
+            for ready_at, message in messages:
+                if to is None:
+                    message.dead = None
+                target.adopt(message, ready_at, now)
+            self._done(target)
+            self.on_ready(name)
+        return sum(map(len, groups.values()))
+
+    def clear(self, queue: str) -> int:
+        found = self._existing(queue)
+        count = found.clear(self._clock())
+        self._done(found)
+        return count
+
+    def delete(self, queue: str) -> int:
+        found = self._existing(queue)
+        count = found.remove(self._clock())
+        self._forget(found)
+        return count
+
+    def set_policy(self, queue: str, policy: QueuePolicy) -> QueuePolicy:
+        found = self._existing(queue)
+        found.set_policy(policy, self._limits.queue_messages, self._clock())
+        self._done(found)
+        return policy
+
+    # Queues come and go
+
+    def _existing(self, name: str) -> Queue:
+        queue = self._queues.get(name)
+        if queue is None:
+            raise GmqError("not_found", f"there is no queue {name!r}")
+        return queue
+
+    def _new(self, name: str, now: int) -> Queue:
+        """A queue that is not yet one of ours."""
+        if len(self._queues) >= self._limits.queues:
+            raise self._too_many_queues(name)
+        return self._build(name, now)
+
+    def _build(self, name: str, now: int) -> Queue:
+        self._last_number += 1
+        limits = self._limits
+        policy = self._policy_for(name)
+        return Queue(name, self._last_number, self._first_id, policy, now, self._usage, capacity=limits.queue_messages, keys=limits.keys)
+
+    def _register(self, queue: Queue) -> None:
+        self._queues[queue.name] = queue
+        self._by_number[f"{queue.number:x}"] = queue
+
+    def _create(self, name: str, now: int) -> Queue:
+        """A new queue for messages that must not be lost, whatever the limit of queues says."""
+        queue = self._build(name, now)
+        self._register(queue)
+        return queue
+
+    def _forget(self, queue: Queue) -> None:
+        self._first_id = max(self._first_id, queue.next_id)
+        del self._queues[queue.name]
+        del self._by_number[f"{queue.number:x}"]
+
+    def _check_room(self, groups: dict[str, list[tuple[int, Message]]], now: int) -> None:
+        """Raise where not all of the groups fit into the queues that they are meant for."""
+        missing = [name for name in groups if name not in self._queues]
+        if missing and len(self._queues) + len(missing) > self._limits.queues:
+            raise self._too_many_queues(missing[0])
+        for name, messages in groups.items():
+            room = (self._queues.get(name) or self._build(name, now)).room(now)
+            if len(messages) > room:
+                raise GmqError(
+                    "queue_full", f"queue {name!r} has room for {room} more messages, and {len(messages)} were to be moved there"
+                )
+
+    def _too_many_queues(self, name: str) -> GmqError:
+        return GmqError("limit", f"there are {len(self._queues)} queues and there may be {self._limits.queues}; {name!r} would be one more")
+
+    # Receipts
+
+    def _queue_of(self, receipt: str) -> Queue | None:
+        return self._by_number.get(receipt.partition("-")[0])
+
+    def _settle(self, receipts: Sequence[str], settle: Callable[[Queue, str], bool]) -> Settled:
+        stale: list[str] = []
+        for receipt in receipts:
+            queue = self._queue_of(receipt)
+            if queue is None or not settle(queue, receipt):
+                stale.append(receipt)
+            if queue is not None:
+                self._done(queue)
+        return Settled(len(receipts) - len(stale), stale)
+
+    # What time and operations bring about
+
+    def _counts(self, queue: Queue) -> QueueCounts:
+        counts = queue.counts(self._clock())
+        self._done(queue)
+        return counts
+
+    def _done(self, queue: Queue) -> None:
+        """After every operation on a queue: deliver its dead letters, and look at it again when its next deadline comes."""
+        if queue.outbox:
+            self._bury(queue)
+        if queue.due < queue.alarm:
+            queue.alarm = queue.due
+            heappush(self._alarms, (queue.due, queue.number, queue.name))
+            self._set_timer()
+
+    def _bury(self, queue: Queue) -> None:
+        letters, queue.outbox = queue.outbox, []
+        name = queue.policy.dead_letter or queue.name
+        now = self._clock()
+        target = self._queues.get(name) or self._create(name, now)
+        for message in letters:
+            target.adopt(message, now, now)
+        self._done(target)
+        self.on_ready(name)
+
+    def _set_timer(self) -> None:
+        at = self._alarms[0][0]
+        if at >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        delay = max(0, at - self._clock()) / 1000
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        """Let happen what is due in each queue whose alarm has come."""
+        now = self._clock()
+        self._timer, self._timer_at = None, NEVER
+        due: list[str] = []
+        while self._alarms and self._alarms[0][0] <= now:
+            _, number, name = heappop(self._alarms)
+            if name in self._queues and self._queues[name].number == number:
+                due.append(name)
+        for name in dict.fromkeys(due):
+            queue = self._queues[name]
+            queue.alarm = NEVER
+            queue.advance(now)
+            self._done(queue)
+            if queue.idle(now):
+                queue.remove(now)
+                self._forget(queue)
+            elif queue.ready:
+                self.on_ready(name)
+        if self._alarms:
+            self._set_timer()
+
+
+def grouped(
+    withdrawn: list[tuple[int, Message]], to: str | None, count: int
+) -> tuple[dict[str, list[tuple[int, Message]]], list[tuple[int, Message]]]:
+    """What is to be moved, by its target, and what stays: without `to`, dead letters go to where they came from and the rest stays."""
+    if to is not None:
+        return {to: withdrawn}, []
+    groups: dict[str, list[tuple[int, Message]]] = {}
+    rest: list[tuple[int, Message]] = []
+    for item in withdrawn:
+        dead = item[1].dead
+        if dead is None or count == 0:
+            rest.append(item)
+        else:
+            groups.setdefault(dead.queue, []).append(item)
+            count -= 1
+    return groups, rest

@@ -1,0 +1,210 @@
+"""The configuration: where it comes from, and what it means."""
+
+import json
+from pathlib import Path
+from socket import AddressFamily
+
+import msgspec
+import pytest
+from refusals import config, problem, problems
+
+from gmq import cgroup
+from gmq.config import ConfigError, load
+from gmq.message import Limits
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def test_the_originals_example_is_accepted_as_it_is():
+    loaded = load(DATA / "original_config.json", {})
+    assert (loaded.listen.interface, loaded.listen.port, loaded.listen.family) == ("0.0.0.0", 48844, AddressFamily.AF_INET)
+    assert loaded.credentials == ("gmqserver", "thisismyverysecureTCPserverpassword")
+    assert loaded.storage_type == "memory"
+    assert (loaded.limits.queues, loaded.limits.message_size, loaded.limits.queue_messages) == (32, 4096, 4096)
+    assert loaded.log.path == "../log/gmqserver.log"
+
+
+def test_the_originals_broken_file_is_refused_with_line_and_column():
+    with pytest.raises(ConfigError) as refused:
+        load(DATA / "original_broken_config.json", {})
+    assert str(refused.value) == f"{DATA / 'original_broken_config.json'}: line 4, column 3: not JSON: Expecting ',' delimiter"
+
+
+def test_the_originals_broken_file_with_its_comma_is_refused_for_its_queue_type():
+    text = (DATA / "original_broken_config.json").read_text().replace('"4567"', '"4567",')
+    assert 'queue.queue_type is [""]; it must be 1, 2 or 3' in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("original", "limit"),
+    [("max_queue_number", "queues"), ("max_message_length", "message_size"), ("max_queue_capacity", "queue_messages")],
+)
+def test_an_original_limit_means_the_new_one_and_both_together_are_refused(original, limit):
+    assert getattr(config({"queue": {original: 77}}).limits, limit) == 77
+    both = {"queue": {original: 77}, "limits": {limit: 77}}
+    assert problem(both) == f"queue.{original} and limits.{limit} set the same limit; keep one of them"
+
+
+def test_an_original_limit_beside_a_null_is_no_conflict():
+    assert config({"queue": {"max_queue_number": 7}, "limits": {"queues": None}}).limits.queues == 7
+
+
+def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr("gmq.config.DEFAULT_FILE", tmp_path / "gmq.json")
+    loaded = load(None, {})
+    assert (loaded.listen.interface, loaded.listen.port, loaded.listen.family) == ("localhost", 4567, AddressFamily.AF_UNSPEC)
+    assert loaded.credentials is None
+    assert loaded.limits == msgspec.structs.replace(Limits(), memory=int(cgroup.memory() * 0.7))
+    assert (loaded.request_timeout, loaded.drain_timeout) == (30, 10)
+    assert (loaded.log.path, loaded.log.level, loaded.log.format) == ("", "info", "auto")
+
+
+def test_the_default_file_is_read_when_it_exists(tmp_path, monkeypatch):
+    monkeypatch.setattr("gmq.config.DEFAULT_FILE", tmp_path / "gmq.json")
+    (tmp_path / "gmq.json").write_text('{"network": {"port": 1}}')
+    assert load(None, {}).listen.port == 1
+
+
+def test_a_named_file_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"no\.json: there is no such file"):
+        load(tmp_path / "no.json", {})
+
+
+def test_a_folder_is_refused_as_a_file(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
+
+
+def test_bytes_that_are_not_utf8_are_refused_with_their_place(tmp_path):
+    (tmp_path / "gmq.json").write_bytes(b'{"log": "\xff"}')
+    with pytest.raises(ConfigError, match="is not UTF-8: byte 9 is 0xff"):
+        load(tmp_path / "gmq.json", {})
+
+
+def test_a_byte_order_mark_is_ignored(tmp_path):
+    (tmp_path / "gmq.json").write_bytes(b'\xef\xbb\xbf{"network": {"port": 5}}')
+    assert load(tmp_path / "gmq.json", {}).listen.port == 5
+
+
+def test_the_password_may_come_from_a_file_less_one_newline(tmp_path):
+    file = tmp_path / "password"
+    for content, password in ((b"pass w\xc3\xb6rd\n", "pass wörd"), (b"x\r\n", "x"), (b"x\n\n", "x\n"), (b" x ", " x ")):
+        file.write_bytes(content)
+        assert config({"auth": {"user": "bob", "password_file": str(file)}}).credentials == ("bob", password)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_an_empty_password_file_is_refused(tmp_path, content):
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    assert problem({"auth": {"user": "bob", "password_file": str(file)}}) == f'auth.password_file is "{file}"; that file is empty'
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"), [("/nonexistent/x", "No such file or directory"), ("/", "Is a directory"), ("/a\x00b", "embedded null byte")]
+)
+def test_a_password_file_that_cannot_be_read_is_refused(file, reason):
+    said = problem({"auth": {"user": "bob", "password_file": file}})
+    assert said == f"auth.password_file is {json.dumps(file)}; it cannot be read: {reason}"
+
+
+def test_a_password_file_that_is_not_text_or_too_long_is_refused(tmp_path):
+    file = tmp_path / "password"
+    file.write_bytes(b"\xff")
+    assert "it cannot be read: 'utf-8' codec can't decode" in problem({"auth": {"user": "bob", "password_file": str(file)}})
+    file.write_bytes(b"x" * 4097)
+    assert "has more than 4096 bytes" in problem({"auth": {"user": "bob", "password_file": str(file)}})
+
+
+def test_credentials_may_come_from_the_environment():
+    environ = {"GMQ_AUTH_USER": "bob", "GMQ_AUTH_PASSWORD": "x"}
+    assert config({}, environ).credentials == ("bob", "x")
+    assert config({"auth": {"user": "eve"}}, {"GMQ_AUTH_PASSWORD": "x"}).credentials == ("eve", "x")
+
+
+def test_other_variables_are_ignored():
+    environ = {"GMQ_PORT": "tcp://10.0.0.1:4567", "GMQ_SERVICE_HOST": "10.0.0.1", "GMQ_AUTH": "x", "GMQ_LIMITS_QUEUES": "1"}
+    assert config({}, environ).listen == config().listen
+
+
+@pytest.mark.parametrize(
+    ("auth", "environ", "said"),
+    [
+        ({"user": "a", "password": "b"}, {"GMQ_AUTH_USER": "a"}, "auth.user and GMQ_AUTH_USER set the same user"),
+        ({"user": "a", "password": "b"}, {"GMQ_AUTH_PASSWORD": "b"}, "auth.password and GMQ_AUTH_PASSWORD set the same password"),
+        ({"user": "a", "password": "b", "password_file": "c"}, {}, "auth.password and auth.password_file set the same password"),
+        ({"user": "a", "password_file": "c"}, {"GMQ_AUTH_PASSWORD": "b"}, "auth.password_file and GMQ_AUTH_PASSWORD set the same password"),
+        ({"user": "a"}, {}, "auth.user is set, but no password"),
+        ({}, {"GMQ_AUTH_USER": "a"}, "GMQ_AUTH_USER is set, but no password"),
+        ({"password": "b"}, {}, "auth.password is set, but no user"),
+        ({"user": "", "password": "b"}, {"GMQ_AUTH_USER": ""}, "auth.password is set, but no user"),
+        ({}, {"GMQ_AUTH_PASSWORD": "b"}, "GMQ_AUTH_PASSWORD is set, but no user"),
+        ({}, {"GMQ_AUTH_USER": "a", "GMQ_AUTH_PASSWORD": "\udcff"}, "GMQ_AUTH_PASSWORD is not UTF-8"),
+    ],
+)
+def test_credentials_set_twice_or_by_half_are_refused(auth, environ, said):
+    ways_out = {
+        "set the same user": "; keep one of them",
+        "set the same password": "; keep one of them",
+        "is set, but no password": ": set auth.password_file, auth.password or GMQ_AUTH_PASSWORD too",
+        "is set, but no user": ": set auth.user or GMQ_AUTH_USER too",
+    }
+    way_out = next((out for what, out in ways_out.items() if said.endswith(what)), "")
+    assert problem({"auth": auth}, environ) == said + way_out
+
+
+@pytest.mark.parametrize("environ", [{}, {"GMQ_AUTH_USER": "", "GMQ_AUTH_PASSWORD": ""}])
+def test_an_empty_user_with_an_empty_password_means_no_authentication(environ):
+    assert config({"auth": {"user": "", "password": ""}}, environ).credentials is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"auth": {"user": 1, "password": ["s3cret"]}},
+        {"auth": {"user": "a", "password": 53}},
+        {"auth": "s3cret"},
+        {"auth": ["a", "s3cret"]},
+        {"database": {"dsn": ["user:s3cret@tcp(db)/gmq"]}},
+        {"database": "user:s3cret@tcp(db)/gmq"},
+        {"auth": {"user": "a", "pass": "s3cret"}},
+        {"auth": {"user": "a", "password": "s3cret", "password_file": "x"}},
+    ],
+)
+def test_error_texts_never_show_a_secret(document):
+    said = "\n".join(problems(document))
+    assert "s3cret" not in said, f"the secret is in the error text: {said}"
+    assert "53" not in said, f"the secret is in the error text: {said}"
+
+
+def test_a_printed_configuration_does_not_show_its_password():
+    loaded = config({"auth": {"user": "a", "password": "s3cret"}})
+    assert "s3cret" not in f"{loaded!r} {loaded}", "a logged configuration would show the password"
+
+
+@pytest.mark.parametrize("document", [{}, {"storage": {}}, {"storage": {"type": "memory"}}, {"queue": {"queue_type": 1}}])
+def test_messages_are_kept_in_memory(document):
+    assert config(document).storage_type == "memory"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"storage": {"type": "mysql"}}, 'storage.type is "mysql"; the storages of this version are: "memory"'),
+        ({"storage": {"type": "filesystem"}}, 'storage.type is "filesystem"; the storages of this version are: "memory"'),
+        ({"queue": {"queue_type": 2}}, 'queue.queue_type is 2 (mysql); the storages of this version are: "memory"'),
+        ({"queue": {"queue_type": 3}}, 'queue.queue_type is 3 (filesystem); the storages of this version are: "memory"'),
+        (
+            {"queue": {"queue_type": 1}, "storage": {"type": "memory"}},
+            "queue.queue_type and storage.type both select the storage; keep one of them",
+        ),
+    ],
+)
+def test_a_storage_that_is_not_there_or_is_selected_twice_is_refused(document, said):
+    assert problem(document) == said
+
+
+def test_messages_may_take_most_of_the_memory_unless_the_limit_is_set(monkeypatch):
+    monkeypatch.setattr("gmq.cgroup.memory", lambda: 1000)
+    assert config().limits.memory == 700
+    assert config({"limits": {"memory": 5000}}).limits.memory == 5000
