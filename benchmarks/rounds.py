@@ -20,8 +20,8 @@ class Effort:
 
     rounds: int = 5
     seconds: float = 0.4  # of one measurement, about
-    blocks: int = 4  # into which the latencies of a round are cut, to alternate between the servers
-    requests: int = 2000  # of one block
+    blocks: int = 10  # into which the latencies of a round are cut, to alternate between the servers
+    requests: int = 800  # of one block
     starts: int = 7  # of each server, for its start-up time
     queued: int = 1_000_000  # messages, for the memory that each takes
 

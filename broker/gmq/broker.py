@@ -42,6 +42,10 @@ from gmq.message import (
 from gmq.storage.base import Storage
 from gmq.validate import check_name, check_policy, check_range
 
+MESSAGE_COST = 256
+"""Bytes of memory allowed for what a new message takes beside its payload, until the storage tells what it is."""
+MAX_NAMES = 10_000
+
 
 class Waiter:
     """A consumer that waits for a message; `future` is done when it has one or its time is up (then with an empty result)."""
@@ -88,32 +92,38 @@ class Broker:
         self.limits = limits
         self.commit = storage.commit
         self.draining = False
+        self._message_size = limits.message_size
+        self._headroom = 0  # bytes that may be published before the storage has to be asked again how much it holds
+        self._names: set[str] = set()  # some that were found good
         self._waiting: dict[str, dict[Waiter, None]] = {}
         self._serving: set[str] = set()
         self._woken: dict[str, None] = {}
         storage.on_ready = self._wake
 
-    def publish(self, queue: str, payloads: Sequence[bytes], options: Options | None = None) -> Outcome[Sequence[int]]:
-        """Add one message per payload, all or none, and return their ids; see `publish_options` for the options."""
-        check_name(queue)
-        size = sum(map(len, payloads))
-        limits = self.limits
-        if size > limits.message_size:
+    def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None = None) -> Outcome[Sequence[int]]:
+        """Add one message per payload, of `size` bytes together, all or none, and return their ids.
+
+        See `publish_options` for the options.
+        """
+        if queue not in self._names:
+            self._check_name(queue)
+        if size > self._message_size:
             self._check_sizes(payloads)
-        if size + self.storage.memory > limits.memory:
-            raise GmqError(
-                "limit", f"the messages take {self.storage.memory} bytes of memory; they may take {limits.memory}, so take some first"
-            )
-        return self.storage.publish(queue, payloads, options)
+        cost = size + len(payloads) * MESSAGE_COST
+        self._headroom -= cost
+        if self._headroom < 0:
+            self._check_memory(cost)
+        return self.storage.publish(queue, payloads, size, options)
 
     def take(self, queues: Sequence[str], count: int = 1, lease: float | bool | None = None) -> Outcome[Taken]:  # noqa: FBT001  # `true` is the wire's word for "as the policy says"
         """Hand out up to `count` messages of the first of `queues` that has any; see `lease_length` for the lease."""
         if len(queues) > MAX_QUEUES_OF_A_TAKE:
             refuse(f"queues has {len(queues)} names; it may have 1 to {MAX_QUEUES_OF_A_TAKE}")
         for name in queues:
-            check_name(name)
+            if name not in self._names:
+                self._check_name(name)
             if name in self._waiting:
-                self._serve(name)
+                self._serve(name)  # they were first
         if not 1 <= count <= MAX_COUNT:
             check_range("count", count, 1, MAX_COUNT)
         return self.storage.take(queues, count, MAX_REPLY_BYTES, None if lease is None else lease_length(lease))
@@ -263,6 +273,20 @@ class Broker:
                 line.pop(waiter, None)
                 if not line:
                     del self._waiting[name]
+
+    def _check_name(self, name: str) -> None:
+        check_name(name)
+        if len(self._names) >= MAX_NAMES:
+            self._names.clear()
+        self._names.add(name)
+
+    def _check_memory(self, size: int) -> None:
+        """Raise where `size` more bytes do not fit into memory; else allow half of what is left before the next look."""
+        held, most = self.storage.memory, self.limits.memory
+        if held + size > most:
+            self._headroom = 0
+            raise GmqError("limit", f"the messages take {held} bytes of memory and {size} more do not fit into {most}; take some first")
+        self._headroom = (most - held - size) // 2
 
     def _check_sizes(self, payloads: Iterable[bytes]) -> None:
         most = self.limits.message_size

@@ -57,7 +57,7 @@ class Client:
         - `connections`: how many to spread requests over. With one, publishes arrive in the order in which they were asked for; with more,
           only those keep their order that are awaited one after another.
         - `connect_timeout`: seconds for one attempt to connect.
-        - `request_timeout`: seconds for one request, its waiting for a lost connection to come back included, its `wait` not.
+        - `request_timeout`: seconds to wait for a connection, and for a reply once the request has left, its `wait` not counted.
         - `backoff`: seconds between attempts to connect: the first, and the longest. They double in between, and are cut by chance by up
           to a half.
         - `in_flight`: untagged requests under way on a connection; further callers wait.

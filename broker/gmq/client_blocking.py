@@ -24,8 +24,13 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gmq-client", daemon=True)
+        self._thread = threading.Thread(target=self._main, name="gmq-client", daemon=True)
         self._thread.start()
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the caller may wait for something to be run: the loop lives, and the caller is not in it."""
+        return not self._loop.is_closed() and threading.current_thread() is not self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled."""
@@ -37,7 +42,10 @@ class LoopThread:
             raise
 
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
-        """Run a coroutine there, without waiting for it."""
+        """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped."""
+        if self._loop.is_closed():
+            coroutine.close()
+            raise ConnectionFailed("the client is closed")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, function: Callable[[], None]) -> None:
@@ -46,10 +54,19 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop and its thread."""
-        self.run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    def _main(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._cancel_the_rest())
         self._loop.close()
+
+    async def _cancel_the_rest(self) -> None:
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
 
 def _blocking(method: Callable[Concatenate[Client, P], Coroutine[Any, Any, R]]) -> Callable[Concatenate[BlockingClient, P], R]:
@@ -191,14 +208,17 @@ class BlockingConsumer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._thread.run(self._consumer.finish(done=error is None))
+        if self._thread.can_wait:  # else closing the client has put everything back
+            self._thread.run(self._consumer.finish(done=error is None))
 
     def __iter__(self) -> Iterator[Message]:
         try:
             while (message := self._thread.run(self._consumer.next())) is not None:
                 yield message
         finally:
-            if not self._entered:
+            if (
+                not self._entered and self._thread.can_wait
+            ):  # else the garbage collector calls, at a bad moment, or the client has closed us
                 self.close()
 
     def stop(self) -> None:
@@ -207,4 +227,5 @@ class BlockingConsumer:
 
     def close(self) -> None:
         """Put back what is not acknowledged, and end."""
-        self._thread.run(self._consumer.aclose())
+        if self._thread.can_wait:
+            self._thread.run(self._consumer.aclose())

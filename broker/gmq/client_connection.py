@@ -39,17 +39,15 @@ Late = Callable[["Connection", Reply], None]
 class Exchange:
     """A request under way.
 
-    `line` is the request, `tag` the tag in it. `written` tells whether the request may have left. Without a `future` nobody waits for the
-    reply.
+    `line` is the request, `tag` the tag in it. Without a `future` nobody waits for the reply.
     """
 
-    __slots__ = ("future", "late", "line", "tag", "written")
+    __slots__ = ("future", "late", "line", "tag")
 
     def __init__(self, line: bytes, tag: int | None = None, late: Late | None = None) -> None:
         self.line = line
         self.tag = tag
         self.late = late
-        self.written = False
         self.future: asyncio.Future[Reply] | None = None
 
 
@@ -75,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._ended = False
         self._lost: str | None = None
-        self.heard = 0.0
+        self._heard = 0.0
         self.answered = 0
 
     @property
@@ -88,8 +86,12 @@ class Connection(asyncio.Protocol):
         """How many requests are under way."""
         return len(self._outbox) + len(self._untagged) + len(self._tagged)
 
-    async def ask(self, exchange: Exchange) -> Reply:
-        """Send a request and wait for its reply. Raises NotSent or ReplyLost when the connection is lost."""
+    async def ask(self, exchange: Exchange, timeout: float) -> Reply:  # noqa: ASYNC109  # it begins when the request's turn has come
+        """Send a request when its turn has come, and wait `timeout` seconds for its reply.
+
+        Raises NotSent or ReplyLost when the connection is lost, TimeoutError when the reply is late. A connection that was silent all the
+        while is given up then, or those behind would wait in vain too.
+        """
         counted = exchange.tag is None
         if counted:
             await self._room.acquire()
@@ -103,11 +105,15 @@ class Connection(asyncio.Protocol):
         future: asyncio.Future[Reply] = self._loop.create_future()
         exchange.future = future
         self._post(exchange)
+        began = self._loop.time()
         try:
-            return await future
-        except asyncio.CancelledError:
+            async with asyncio.timeout(timeout):
+                return await future
+        except (TimeoutError, asyncio.CancelledError) as gone:
             if exchange.late and future.done() and not future.cancelled() and not future.exception():
                 exchange.late(self, future.result())  # it came in the very moment in which the caller went
+            if isinstance(gone, TimeoutError) and self._heard < began:
+                self.abort("answers nothing")
             raise
 
     def tell(self, line: bytes) -> None:
@@ -160,7 +166,6 @@ class Connection(asyncio.Protocol):
             if exchange.future is not None and exchange.future.cancelled():
                 self._release(exchange)  # its caller has gone and it never left: as if it had not been
                 continue
-            exchange.written = True
             lines.append(exchange.line)
             if exchange.tag is None:
                 self._untagged.append(exchange)
@@ -177,7 +182,7 @@ class Connection(asyncio.Protocol):
         exchange = self._tagged.pop(reply.tag, None) if isinstance(reply.tag, int) else None
         if exchange is None:
             if not self._untagged:
-                self.abort(f"answered what nobody asked: {reply.error or reply.operation}")
+                self.abort(f"refused the connection: {reply.error}" if reply.error else "answered what nobody asked")
                 return
             exchange = self._untagged.popleft()
         self.answered += 1
@@ -199,7 +204,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = self._loop.time()
+        self._heard = self._loop.time()
         end = data.rfind(b"\n") + 1
         if not end:
             self._partial.append(data)
@@ -252,14 +257,14 @@ async def open_connection(address: Address, *, hello: bytes, timeout: float, in_
     try:
         async with asyncio.timeout(timeout):
             connection = await _connect(address, in_flight)
-            reply = await connection.ask(Exchange(hello))
+            reply = await connection.ask(Exchange(hello), timeout)
     except TimeoutError:
         did = "answer" if connection else "accept a connection"
         raise ConnectionFailed(f"cannot connect to {address}: it did not {did} within {timeout:g} s") from None
     except OSError as error:
         raise ConnectionFailed(f"cannot connect to {address}: {reason(error)}") from error
     except (NotSent, ReplyLost) as error:
-        raise ConnectionFailed(f"cannot use {address}: {error} before it said hello; is it a GMQ broker?") from error
+        raise ConnectionFailed(f"{error} before it said hello; is it a GMQ broker?") from error
     finally:
         if connection and not connection.answered:
             connection.abort("did not say hello")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gmq.client")
 
+FAREWELL = 3.0
+"""Seconds for which a consumer that ends tries to put back what it holds."""
+
 PASSING = (ConnectionFailed, OutcomeUnknown, Unavailable, LimitReached)
 """Errors that pass by themselves: a consumer that follows its queue outlives them."""
 
@@ -126,13 +129,13 @@ class Consumer:
         self._current = None
         self._ready.clear()
         try:
-            if held:
+            async with asyncio.timeout(FAREWELL):
                 await self._client.put_back_many(held)
-        except GmqClientError as error:
-            log.warning("%d messages come back only when their lease of %g s runs out: %s", len(held), self._lease, error)
+        except (GmqClientError, TimeoutError) as error:
+            log.warning("%d messages come back only when their lease of %g s runs out: %s", len(held), self._lease, error or "no broker")
         finally:
             self._registry.discard(self)
-        await self._acknowledged()
+        await self._acknowledged(None if done else FAREWELL)
 
     def leave_to_caller(self, receipts: Collection[str]) -> None:
         """Forget the message under way if its receipt is among these: somebody else settles it."""
@@ -206,9 +209,9 @@ class Consumer:
         except (*PASSING, StaleReceipt) as error:
             log.warning("message %d of %s may come again: it could not be acknowledged: %s", message.id, message.queue, error)
 
-    async def _acknowledged(self) -> None:
+    async def _acknowledged(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncio.wait has it
         """Wait for all acknowledgements under way. Raises what refused one for good."""
         if self._acknowledging:
-            done, self._acknowledging = await asyncio.wait(self._acknowledging)
+            done, self._acknowledging = await asyncio.wait(self._acknowledging, timeout=timeout)
             for task in done:
                 task.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 from gmq.client_connection import Connection
 from gmq.client_errors import ConnectionFailed, LimitReached, Unavailable
+
+log = logging.getLogger("gmq.client")
 
 Opener = Callable[[], Awaitable[Connection]]
 """Makes one attempt to connect; raises ConnectionFailed or RequestRefused."""
@@ -102,6 +105,8 @@ class Link:
                 try:
                     return await self.connect()
                 except (ConnectionFailed, LimitReached, Unavailable) as error:
+                    if self.trouble is None:
+                        log.warning("%s; tries again", error)  # once for each time that it is away
                     self.trouble = error
                     self._failures += 1
                     self._refuse_when_closed()

@@ -77,10 +77,8 @@ class Pool:
                 if doubt:
                     raise OutcomeUnknown(f"{doubt} before it answered, and then: {error}") from error
                 raise
-            exchange = Exchange(line, tag, late)
             try:
-                async with asyncio.timeout_at((clock() if wait else began) + patience):
-                    reply = await connection.ask(exchange)
+                reply = await connection.ask(Exchange(line, tag, late), patience)
             except NotSent:
                 continue
             except ReplyLost as lost:
@@ -89,7 +87,8 @@ class Pool:
                 doubt = lost
                 continue
             except TimeoutError:
-                raise self._out_of_time(connection, exchange, began) from None
+                text = f"{self._options.address} did not answer within {patience:g} s: the request may have been done, or not"
+                raise RequestTimeout(text) from None
             if reply.confirmation == DONE:
                 return reply
             failures += 1
@@ -135,14 +134,6 @@ class Pool:
         except TimeoutError:
             trouble = link.trouble or f"no connection to {self._options.address}"
             raise ConnectionFailed(f"{trouble} (gave up after {self._options.request_timeout:g} s)") from None
-
-    def _out_of_time(self, connection: Connection, exchange: Exchange, began: float) -> ConnectionFailed | RequestTimeout:
-        address, patience = self._options.address, f"{self._options.request_timeout:g} s"
-        if connection.heard < began:
-            connection.abort("answers nothing")
-        if not exchange.written:
-            return ConnectionFailed(f"{address} read no more requests for {patience}")
-        return RequestTimeout(f"{address} did not answer within {patience}: the request may have been done, or not")
 
 
 def _refusal(reply: Reply, doubt: ReplyLost | None) -> GmqClientError:

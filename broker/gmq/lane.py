@@ -67,6 +67,8 @@ class Lane:
         if self._whole or self._returned:
             return self._take_singly(count, entries, spans)
         line = self._line
+        if not line:
+            return 0
         if count >= len(line):
             entries.extend(line)
             spans.extend(self._spans)
@@ -75,6 +77,12 @@ class Lane:
             return 0
         popleft = line.popleft
         entries += [popleft() for _ in range(count)]
+        span = self._spans[0]
+        if span.count > count:  # nearly always
+            spans.append(Span(span.first, span.published, span.priority, count))
+            span.first += count
+            span.count -= count
+            return 0
         while count:
             span = self._spans[0]
             part = min(count, span.count)

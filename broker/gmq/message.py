@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
 
@@ -153,16 +153,35 @@ class Taken(Struct):
     entries: Sequence[bytes | Message] = ()
     spans: Sequence[Span] = ()
     receipts: Sequence[str] | None = None
+    packed: bool = False
+    """Whether all entries are payloads."""
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def payloads(self) -> list[bytes]:
+    def payloads(self) -> Sequence[bytes]:
+        if self.packed:
+            return cast("Sequence[bytes]", self.entries)
         return [entry if isinstance(entry, bytes) else entry.payload for entry in self.entries]
 
     def messages(self) -> list[Message]:
         """The messages, the packed ones unpacked."""
-        return list(unpack(self.entries, self.spans))
+        if not self.packed:
+            if not self.spans:
+                return cast("list[Message]", self.entries)
+            return list(unpack(self.entries, self.spans))
+        messages: list[Message] = []
+        for span in self.spans:
+            payloads = cast("Sequence[bytes]", self.entries[len(messages) : len(messages) + span.count])
+            ids = range(span.first, span.first + span.count)
+            published, priority = span.published, span.priority
+            messages += [Message(number, payload, published, priority) for number, payload in zip(ids, payloads, strict=True)]
+        return messages
+
+    def part(self, start: int, stop: int) -> Taken:
+        """What was taken from place `start` to place `stop`."""
+        receipts = None if self.receipts is None else self.receipts[start:stop]
+        return Taken(self.queue, self.messages()[start:stop], (), receipts)
 
 
 def unpack(entries: Iterable[bytes | Message], spans: Iterable[Span]) -> Iterator[Message]:

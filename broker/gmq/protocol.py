@@ -1,23 +1,18 @@
-"""The wire messages and their codec; docs/protocol.md tells what they mean.
-
-The hot path is the decoding of a chunk of plain publishes and takes, and it is short for reasons that were measured: one `decode_lines` call for all
-lines that were received together, into structs without a garbage collector's header; payloads decoded to bytes, which checks their
-base64 on the way; whatever does not look plain is decoded again with every field, and what is not right at all line by line, so that one bad line
-spoils only itself.
-"""
+"""The wire messages and their codec; docs/protocol.md tells what they mean, and `plain` is the part of it that has to be fast."""
 
 from __future__ import annotations
 
 import re
 from binascii import b2a_base64
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from gmq.message import MAX_COUNT, Dead, GmqError, Message, QueueCounts, QueueInfo, QueuePolicy, Totals, refuse
+from gmq import plain
+from gmq.message import GmqError, QueueCounts, QueueInfo, QueuePolicy, Totals, refuse
+from gmq.plain import Delivered, Run
 
 NO_TAG = Raw(b"")
 MAX_TAG_BYTES = 256
@@ -30,19 +25,6 @@ class Auth(Struct, gc=False):
 
     user: str = ""
     password: str = ""
-
-
-class PlainPublish(Struct, tag_field="operation", tag="P", forbid_unknown_fields=True, gc=False):
-    """A publish of one message and nothing else that was asked for."""
-
-    queue: str
-    payload: bytes
-
-
-class PlainTake(Struct, tag_field="operation", tag="S", forbid_unknown_fields=True, gc=False):
-    """A take of one message and nothing else that was asked for."""
-
-    queue: str
 
 
 class Request(Struct, tag_field="operation", forbid_unknown_fields=True, gc=False):
@@ -169,21 +151,7 @@ class BadRequest(Struct):
     problem: GmqError
 
 
-Item: TypeAlias = PlainPublish | PlainTake | AnyRequest | BadRequest
-
-
-class Delivered(Struct, gc=False):
-    """A message in a reply. `published` is in Unix seconds."""
-
-    payload: bytes
-    queue: str
-    id: int
-    receipt: str | None
-    deliveries: int
-    priority: int
-    published: float
-    headers: dict[str, str]
-    dead: Dead | None
+Item: TypeAlias = Run | AnyRequest | BadRequest
 
 
 class Reply(Struct, gc=False):
@@ -205,7 +173,7 @@ class Reply(Struct, gc=False):
     delayed: int | UnsetType = UNSET
     leased: int | UnsetType = UNSET
     bytes: int | UnsetType = UNSET
-    oldest_age: float | None | UnsetType = UNSET
+    oldest_age: float | UnsetType | None = UNSET
     policy: QueuePolicy | UnsetType = UNSET
     totals: Totals | UnsetType = UNSET
     version: str | UnsetType = UNSET
@@ -215,14 +183,8 @@ class Reply(Struct, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
-_encode_lines = msgspec.json.Encoder().encode_lines
-_decode_plain = msgspec.json.Decoder(PlainPublish | PlainTake).decode_lines
-_decode_many = msgspec.json.Decoder(AnyRequest).decode_lines
 _decode_one = msgspec.json.Decoder(AnyRequest).decode
 _decode_any = msgspec.json.Decoder().decode
-
-# A padded payload whose last character has bits that belong to nothing: msgspec lets it pass, RFC 4648 (section 3.5) lets us refuse it.
-_not_canonical = re.compile(rb'=(?:(?<=[^AEIMQUYcgkosw048=]=)"|="(?<=[^AQgw]=="))').search
 
 
 def line_limit(message_size: int) -> int:
@@ -233,18 +195,16 @@ def line_limit(message_size: int) -> int:
 # Requests
 
 
-def decode_lines(chunk: bytes, limit: int) -> Sequence[Item]:
-    """The requests in `chunk`, which is whole lines; blank ones are passed over, one longer than `limit` bytes is an error."""
-    if len(chunk) <= limit and b"\\" not in chunk and not _not_canonical(chunk):
-        for decode in (_decode_plain, _decode_many):
-            try:
-                items = decode(chunk)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue
-            # One object on each line, or else it is not for us to say where they are.
-            if chunk.count(b"\n") == len(items):
-                return items
-    return [decode_line(line, limit) for line in chunk.split(b"\n") if line and not line.isspace()]
+def decode_lines(chunk: bytes, limit: int) -> tuple[Sequence[Item], bool]:
+    """The requests in `chunk`, which is whole lines, and whether all of them are plain; those that are stand together in runs.
+
+    Blank lines are passed over; one longer than `limit` bytes is an error.
+    """
+    if len(chunk) <= limit:
+        found = plain.decode(chunk)
+        if found is not None:
+            return found, True
+    return [decode_line(line, limit) for line in chunk.split(b"\n") if line and not line.isspace()], False
 
 
 def decode_line(line: bytes, limit: int) -> Item:
@@ -276,44 +236,9 @@ def is_hello(line: bytes) -> bool:
     return isinstance(fields, dict) and fields.get("operation") == "H"
 
 
-def groups(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """The items cut into runs of up to MAX_COUNT that can be served with one call each."""
-    kinds = set(map(type, items))
-    if len(kinds) == 1 and kinds <= _PLAIN and len({item.queue for item in items}) == 1:
-        yield from cut(items)
-        return
-    for _, run in groupby(items, _run_key):
-        yield from cut(list(run))
-
-
-def cut(run: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """A run in parts of up to MAX_COUNT."""
-    if len(run) <= MAX_COUNT:
-        yield run
-        return
-    for start in range(0, len(run), MAX_COUNT):
-        yield run[start : start + MAX_COUNT]
-
-
-_PLAIN: frozenset[type] = frozenset((PlainPublish, PlainTake))
-
-
-def _run_key(item: Item) -> object:
-    """Equal for neighbours that belong to one run; what has to be served alone is equal to nothing."""
-    kind = type(item)
-    if kind in _PLAIN:
-        return kind, item.queue
-    if isinstance(item, Acknowledge | Take) and not is_tagged(item) and item.auth is None:
-        if isinstance(item, Acknowledge):
-            return (kind, item.queue) if item.receipt is not None and item.receipts is None else item.receipts
-        if item.lease is not None and item.queues is None and item.count is None and item.wait is None:
-            return kind, item.queue, item.lease
-    return object()
-
-
 def is_tagged(item: Item | Request) -> bool:
     """Whether a request carries a tag."""
-    return not isinstance(item, PlainPublish | PlainTake) and item.tag not in (NO_TAG, _NULL)
+    return isinstance(item, Request | BadRequest) and item.tag not in (NO_TAG, _NULL)
 
 
 _NULL = Raw(b"null")
@@ -407,65 +332,13 @@ def encode_reply(message: Reply) -> bytes:
 
 
 def refusal(item: Item, error: GmqError) -> bytes:
-    """The reply that a request is refused."""
-    answer = Reply("", item.queue or "", confirmation="N", error=error.text, code=error.code)
-    if isinstance(item, PlainPublish | PlainTake):
-        answer.operation = "P" if isinstance(item, PlainPublish) else "S"
-    else:
-        answer.operation = item.operation
-        if is_tagged(item):
-            answer.tag = item.tag
+    """The reply that a request is refused, or each request of a run."""
+    answer = Reply(item.operation, item.queue or "", confirmation="N", error=error.text, code=error.code)
+    if isinstance(item, Request | BadRequest) and is_tagged(item):
+        answer.tag = item.tag
     if error.stale is not None:
         answer.count, answer.stale = 0, error.stale
-    return encode_reply(answer)
-
-
-def published(queue: str, ids: Sequence[int]) -> bytes:
-    """The replies to plain publishes, one for each id."""
-    head = b'{"operation":"P","queue":%b,"payload":"","confirmation":"Y","error":null,"id":' % _encode(queue)
-    if len(ids) == 1:
-        return b"%b%d}\n" % (head, ids[0])
-    return head + _encode(list(ids))[1:-1].replace(b",", b"}\n" + head) + b"}\n"
-
-
-def taken(queue: str, payloads: Sequence[bytes]) -> bytes:
-    """The replies to plain takes, one for each payload."""
-    head = b'{"operation":"S","queue":%b,"payload":"' % _encode(queue)
-    tail = b'","confirmation":"Y","error":null,"count":1}\n'
-    return head + (tail + head).join([b2a_base64(payload, newline=False) for payload in payloads]) + tail
-
-
-def nothing_taken(queue: str, count: int) -> bytes:
-    """The replies to `count` plain takes of an empty queue."""
-    return b'{"operation":"S","queue":%b,"payload":"","confirmation":"Y","error":null,"count":0}\n' % _encode(queue) * count
-
-
-def leased(queue: str, messages: Sequence[Message], receipts: Sequence[str]) -> bytes:
-    """The replies to takes of one message each under a lease."""
-    head = b'{"operation":"S","queue":%b,"payload":"","confirmation":"Y","error":null,"count":1,"messages":[' % _encode(queue)
-    lines = _encode_lines(delivered(queue, messages, receipts))
-    return head + lines[:-1].replace(b"\n", b"]}\n" + head) + b"]}\n"
-
-
-def nothing_leased(queue: str, count: int) -> bytes:
-    """The replies to `count` takes under a lease of an empty queue."""
-    return b'{"operation":"S","queue":%b,"payload":"","confirmation":"Y","error":null,"count":0,"messages":[]}\n' % _encode(queue) * count
-
-
-def acknowledged(queue: str, count: int) -> bytes:
-    """The replies to `count` acknowledgements of one receipt each that were all settled."""
-    return b'{"operation":"A","queue":%b,"payload":"","confirmation":"Y","error":null,"count":1,"stale":[]}\n' % _encode(queue) * count
-
-
-def delivered(queue: str, messages: Sequence[Message], receipts: Sequence[str] | None) -> list[Delivered]:
-    """Messages as they stand in a reply."""
-    return [
-        Delivered(
-            message.payload, queue, message.id, receipt, message.deliveries, message.priority, message.published / 1000, message.headers or {},
-            message.dead,
-        )
-        for message, receipt in zip(messages, [None] * len(messages) if receipts is None else receipts, strict=True)
-    ]  # fmt: skip
+    return encode_reply(answer) * (1 if isinstance(item, Request | BadRequest) else len(item))
 
 
 def inspected(item: Inspect, info: QueueInfo) -> bytes:

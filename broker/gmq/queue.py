@@ -20,7 +20,6 @@ from gmq.message import (
     KEY_MEMORY,
     NEVER,
     POLICY_LEASE,
-    PRIORITIES,
     Dead,
     GmqError,
     Message,
@@ -63,7 +62,7 @@ class Queue:
     """
 
     __slots__ = (
-        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_leased", "_next_id", "_prefix", "_room", "_ttl", "_usage", "_used",
+        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_lanes_in_order", "_leased", "_messages", "_next_id", "_prefix", "_room", "_ttl", "_usage", "_used",
         "alarm", "bytes", "due", "name", "number", "outbox", "policy", "ready", "totals",
     )  # fmt: skip
 
@@ -75,7 +74,9 @@ class Queue:
         self._prefix = f"{number:x}-"
         self._next_id = first_id
         self._usage = usage or Usage()
-        self._lanes = [Lane(priority) for priority in range(PRIORITIES)]
+        self._lanes: dict[int, Lane] = {}
+        self._lanes_in_order: list[Lane] = []  # the highest priority first
+        self._messages = 0  # in every state
         self._delayed: Deadlines[int, Message] = Deadlines()
         self._leased: Deadlines[str, Message] = Deadlines()
         self._expiring: Deadlines[int, Message] = Deadlines()
@@ -92,7 +93,7 @@ class Queue:
 
     def __len__(self) -> int:
         """Messages in every state."""
-        return self.ready + len(self._delayed) + len(self._leased)
+        return self._messages
 
     @property
     def next_id(self) -> int:
@@ -100,44 +101,51 @@ class Queue:
 
     # What users do
 
-    def publish(self, payloads: Sequence[bytes], options: Options | None, now: int) -> Sequence[int]:
-        """Add one message per payload and return their ids, or raise and add none.
+    def publish(self, payloads: Sequence[bytes], size: int, options: Options | None, now: int) -> Sequence[int]:
+        """Add one message per payload, of `size` bytes together, and return their ids, or raise and add none.
 
         Raises GmqError `queue_full`, `key_conflict`, `limit` (keys) and `bad_request` (a ttl that is over before the delay).
         """
         self._touch(now)
-        if options is None and self._ttl is None:
-            count = len(payloads)
-            if len(self) + count > self._room:
-                self._refuse_full(count)
-            first = self._next_id
-            self._next_id = first + count
-            self._lanes[DEFAULT_PRIORITY].extend(first, payloads, now)
-            self.ready += count
-            self._account(count, sum(map(len, payloads)))
-            self.totals.published += count
-            return range(first, first + count)
-        return self._publish(payloads, options or Options(), now)
+        if options is not None or self._ttl is not None:
+            return self._publish(payloads, options or Options(), now)
+        count = len(payloads)
+        if self._messages + count > self._room:
+            self._refuse_full(count)
+        first = self._next_id
+        self._next_id = first + count
+        lane = self._lanes.get(DEFAULT_PRIORITY)
+        if lane is None:
+            lane = self._lane(DEFAULT_PRIORITY)
+        lane.extend(first, payloads, now)
+        self.ready += count
+        self._account(count, size)
+        self.totals.published += count
+        return range(first, first + count)
 
     def take(self, count: int, max_bytes: int, lease: int | None, token: str, now: int) -> Taken:
         """Hand out up to `count` ready messages with up to `max_bytes` of payload (one in any case).
 
         `lease` is None to remove them, or the milliseconds for which they are hidden; `token` is the random part of their receipts.
         """
-        taken = Taken(self.name)
-        while not taken.entries:
+        while True:
             self._touch(now)
-            whole = self._pop(count, taken)
+            taken, whole = self._pop(count)
             entries = taken.entries
             if not entries:
+                return taken
+            size = 0 if whole else sum(map(len, taken.payloads()))
+            if whole or size > max_bytes:
+                self._choose(taken, max_bytes, now)
+                size = sum(message.size for message in taken.messages())
+            if taken.entries:  # else all were overdue: there may be more behind them
                 break
-            if not whole and lease is None:
-                size = sum(map(len, entries))  # type: ignore[arg-type]  # with no whole message all are payloads
-                if size <= max_bytes:
-                    self.totals.delivered += len(entries)
-                    self._account(-len(entries), -size)
-                    break
-            self._hand_out(taken, max_bytes, lease, token, now)
+        count = len(taken.entries)
+        self.totals.delivered += count
+        if lease is None:
+            self._account(-count, -size)
+        else:
+            self._lease(taken, self._lease_length(lease), token, now)
         return taken
 
     def undo(self, taken: Taken, now: int) -> None:
@@ -147,49 +155,53 @@ class Queue:
             messages = taken.messages()
             self._account(len(messages), sum(message.size for message in messages))
         else:
-            ended = [self._end_lease(receipt, now) for receipt in taken.receipts]
-            messages = [message for message in ended if message is not None]
+            messages = [message for message in self._leased.pop_live(taken.receipts, now) if message is not None]
             for message in messages:
                 message.deliveries -= 1
         self.totals.delivered -= len(messages)
         for message in messages:
             self._return(message, now, now)
 
-    def acknowledge(self, receipt: str, now: int) -> bool:
-        """Remove the message leased under `receipt`; False when the receipt is stale."""
+    def acknowledge(self, receipts: Sequence[str], now: int) -> list[str]:
+        """Remove the messages leased under `receipts`; return those that are stale."""
         self._touch(now)
-        message = self._end_lease(receipt, now)
-        if message is None:
-            return False
-        self._account(-1, -message.size)
-        self.totals.acknowledged += 1
-        return True
+        messages = self._leased.pop_live(receipts, now)
+        stale = [receipt for receipt, message in zip(receipts, messages, strict=True) if message is None] if None in messages else []
+        done = len(receipts) - len(stale)
+        self._account(-done, -sum([message.size for message in messages if message is not None]))
+        self.totals.acknowledged += done
+        return stale
 
-    def put_back(self, receipt: str, delay: int, now: int) -> bool:
-        """Return the message leased under `receipt` to its old place, in `delay` milliseconds; False when the receipt is stale."""
+    def put_back(self, receipts: Sequence[str], delay: int, now: int) -> list[str]:
+        """Return the messages leased under `receipts` to their old places, in `delay` milliseconds; return the receipts that are stale."""
         self._touch(now)
-        message = self._end_lease(receipt, now)
-        if message is None:
-            return False
-        self._come_back(message, now + delay, now)
-        return True
+        stale: list[str] = []
+        for receipt, message in zip(receipts, self._leased.pop_live(receipts, now), strict=True):
+            if message is None:
+                stale.append(receipt)
+            else:
+                self._come_back(message, now + delay, now)
+        return stale
 
-    def extend(self, receipt: str, lease: int, now: int) -> bool:
-        """Let the lease under `receipt` end `lease` milliseconds from now; False when the receipt is stale."""
+    def extend(self, receipts: Iterable[str], lease: int, now: int) -> list[str]:
+        """Let the leases under `receipts` end `lease` milliseconds from now; return the receipts that are stale."""
         self._touch(now)
-        message = self._leased.get(receipt, now)
-        if message is None:
-            return False
         until = now + self._lease_length(lease)
-        self._leased.put(receipt, until, message)
         self.due = min(self.due, until)
-        return True
+        stale: list[str] = []
+        for receipt in receipts:
+            message = self._leased.get(receipt, now)
+            if message is None:
+                stale.append(receipt)
+            else:
+                self._leased.put(receipt, until, message)
+        return stale
 
     def peek(self, count: int, now: int) -> list[Message]:
         """The first `count` ready messages, as take would hand them out."""
         self.advance_if_due(now)
         messages: list[Message] = []
-        for lane in reversed(self._lanes):
+        for lane in self._lanes_in_order:
             if lane and len(messages) < count:
                 messages += lane.peek(count - len(messages))
         return messages
@@ -198,7 +210,7 @@ class Queue:
         """Remove every message; receipts become stale, keys stay remembered."""
         self._touch(now)
         count = len(self)
-        for lane in self._lanes:
+        for lane in self._lanes_in_order:
             lane.clear()
         self._delayed.clear()
         self._leased.clear()
@@ -219,8 +231,7 @@ class Queue:
     def withdraw(self, count: int, now: int) -> list[tuple[int, Message]]:
         """Remove up to `count` ready and delayed messages, each with the instant at which it is ready."""
         self._touch(now)
-        batch = Taken(self.name)
-        self._pop(count, batch)
+        batch, _ = self._pop(count)
         withdrawn = [(now, message) for message in batch.messages()]
         withdrawn += self._delayed.in_order()[: count - len(withdrawn)]
         for _, message in withdrawn:
@@ -269,7 +280,7 @@ class Queue:
         """The queue looked at closely; takes time in proportion to the leased messages and those that came back."""
         counts = self.counts(now)
         oldest = min((message.published for message in self._leased.values()), default=NEVER)
-        oldest = min(oldest, *(lane.oldest() for lane in self._lanes))
+        oldest = min(oldest, *(lane.oldest() for lane in self._lanes_in_order), NEVER)
         return QueueInfo(counts, None if oldest == NEVER else max(0, now - oldest) / 1000, self.policy, self.totals)
 
     # What time does
@@ -373,54 +384,53 @@ class Queue:
                 first.setdefault(key, index)
         return list(first.values())
 
-    def _pop(self, count: int, taken: Taken) -> int:
-        """Move up to `count` ready messages into `taken`; return how many of them are not plain."""
+    def _pop(self, count: int) -> tuple[Taken, int]:
+        """Remove up to `count` messages from the lanes; and how many of them are not packed."""
         entries: list[bytes | Message] = []
         spans: list[Span] = []
         whole = 0
-        for lane in reversed(self._lanes):
-            if lane:
-                whole += lane.take(count - len(entries), entries, spans)
-                if len(entries) >= count:
-                    break
+        for lane in self._lanes_in_order:
+            whole += lane.take(count - len(entries), entries, spans)
+            if len(entries) >= count:
+                break
         self.ready -= len(entries)
-        taken.entries, taken.spans = entries, spans
-        return whole
+        return Taken(self.name, entries, spans, None, not whole), whole
 
-    def _hand_out(self, taken: Taken, max_bytes: int, lease: int | None, token: str, now: int) -> None:
-        """Lease or remove what left the lanes; what is overdue is dropped, and what is too much goes back."""
+    def _choose(self, taken: Taken, max_bytes: int, now: int) -> None:
+        """Keep what may be handed out of what left the lanes: what is overdue is dropped, and what is too much goes back."""
         messages: list[Message] = []
         size = 0
         for message in taken.messages():
             if message.expires <= now:
                 self._expiring.pop(message.id)
                 self._drop_expired(message, in_lane=False)
-            elif messages and size + len(message.payload) > max_bytes:
+                continue
+            size += len(message.payload)
+            if size > max_bytes and messages:
                 self._make_ready(message)
                 size = max_bytes + 1  # nothing behind it may overtake it
-            else:
-                messages.append(message)
-                size += len(message.payload)
+                continue
+            messages.append(message)
+            if message.expires != NEVER:
                 self._expiring.pop(message.id)
-        taken.entries, taken.spans = messages, ()
-        self.totals.delivered += len(messages)
-        if lease is None:
-            self._account(-len(messages), -sum(message.size for message in messages))
-            return
-        length = self._lease_length(lease)
-        taken.receipts = [f"{self._prefix}{message.id:x}-{token}" for message in messages]
-        for receipt, message in zip(taken.receipts, messages, strict=True):
+        taken.entries, taken.spans, taken.packed = messages, (), False
+
+    def _lease(self, taken: Taken, length: int, token: str, now: int) -> None:
+        """Hide what was taken for `length` milliseconds, each under a receipt of its own."""
+        messages = taken.messages()
+        for message in messages:
             message.deliveries += 1
-            self._leased.put(receipt, now + length, message)
-        self.due = min(self.due, now + length)
+        prefix, suffix, until = self._prefix, f"-{token}", now + length
+        taken.entries, taken.spans, taken.packed = messages, (), False
+        taken.receipts = ["%s%x%s" % (prefix, message.id, suffix) for message in messages]  # noqa: UP031  # the fastest of the ways
+        self._leased.put_all(taken.receipts, until, messages)
+        if until < self.due:
+            self.due = until
 
     def _lease_length(self, lease: int) -> int:
         if lease != POLICY_LEASE:
             return lease
         return milliseconds(DEFAULT_LEASE if self.policy.lease is None else self.policy.lease)
-
-    def _end_lease(self, receipt: str, now: int) -> Message | None:
-        return None if self._leased.get(receipt, now) is None else self._leased.pop(receipt)
 
     def _come_back(self, message: Message, ready_at: int, now: int) -> None:
         """Take back a message whose lease ended without an acknowledgement."""
@@ -453,13 +463,24 @@ class Queue:
             self._make_ready(message)
 
     def _make_ready(self, message: Message) -> None:
-        self._lanes[message.priority].add(message)
+        lane = self._lanes.get(message.priority)
+        if lane is None:
+            lane = self._lane(message.priority)
+        lane.add(message)
         self.ready += 1
 
+    def _lane(self, priority: int) -> Lane:
+        """A lane for a priority that had none."""
+        lane = self._lanes[priority] = Lane(priority)
+        self._lanes_in_order = [self._lanes[key] for key in sorted(self._lanes, reverse=True)]
+        return lane
+
     def _account(self, messages: int, size: int) -> None:
+        self._messages += messages
         self.bytes += size
-        self._usage.bytes += size
-        self._usage.messages += messages
+        usage = self._usage
+        usage.bytes += size
+        usage.messages += messages
         if self.policy.expires is not None:
             self.due = min(self.due, self._idle_at(self._used))
 

@@ -120,7 +120,7 @@ class QueueMachine(RuleBasedStateMachine):
         effective = self.ttl if ttl is None else ttl
         if effective is not None and effective <= delay:
             with pytest.raises(GmqError, match="above the delay"):
-                self.queue.publish(batch, options, self.now)
+                self.queue.publish(batch, sum(map(len, batch)), options, self.now)
             return
         self.publish(batch, options, options)
 
@@ -128,10 +128,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.advance(self.now)
         if len(self.model.messages) + len(batch) > self.room:
             with pytest.raises(GmqError, match="may hold") as refused:
-                self.queue.publish(batch, options, self.now)
+                self.queue.publish(batch, sum(map(len, batch)), options, self.now)
             assert refused.value.code == "queue_full"
             return
-        ids = self.queue.publish(batch, options, self.now)
+        ids = self.queue.publish(batch, sum(map(len, batch)), options, self.now)
         assert len(ids) == len(batch)
         for number, payload in zip(ids, batch, strict=True):
             self.expect(number, payload, meant)
@@ -156,10 +156,10 @@ class QueueMachine(RuleBasedStateMachine):
         full = bool(fresh) and len(self.model.messages) + len(fresh) > self.room
         if conflict or full or len(known) + len(fresh) > 4:
             with pytest.raises(GmqError) as refused:
-                self.queue.publish([payload for payload, _ in batch], options, self.now)
+                self.queue.publish([payload for payload, _ in batch], sum(len(payload) for payload, _ in batch), options, self.now)
             assert refused.value.code == ("key_conflict" if conflict else "queue_full" if full else "limit")
             return
-        ids = self.queue.publish([payload for payload, _ in batch], options, self.now)
+        ids = self.queue.publish([payload for payload, _ in batch], sum(len(payload) for payload, _ in batch), options, self.now)
         for number, (payload, key) in zip(ids, batch, strict=True):
             if key not in self.model.keys:
                 self.expect(number, payload, options)
@@ -188,7 +188,7 @@ class QueueMachine(RuleBasedStateMachine):
         taken = self.queue.take(most, max_bytes, 1000, str(next(self.tokens)), self.now)
         self.check(taken.messages(), expected, leased=True)
         self.queue.undo(taken, self.now)
-        assert all(not self.queue.acknowledge(receipt, self.now) for receipt in taken.receipts or ())
+        assert self.queue.acknowledge(taken.receipts or (), self.now) == list(taken.receipts or ())
 
     @rule(target=receipts, most=st.integers(1, 4), max_bytes=st.sampled_from([1, 8, LARGE]), lease=milliseconds)
     def lease(self, most: int, max_bytes: int, lease: int) -> object:
@@ -221,8 +221,8 @@ class QueueMachine(RuleBasedStateMachine):
     def acknowledge(self, receipt: str) -> None:
         self.model.advance(self.now)
         message = self.model.leased(receipt)
-        assert self.queue.acknowledge(receipt, self.now) == (message is not None)
-        assert not self.queue.acknowledge(receipt, self.now), "a settled receipt has to be stale"
+        assert self.queue.acknowledge([receipt], self.now) == ([receipt] if message is None else [])
+        assert self.queue.acknowledge([receipt], self.now) == [receipt], "a settled receipt has to be stale"
         if message is not None:
             self.model.messages.remove(message)
 
@@ -230,7 +230,7 @@ class QueueMachine(RuleBasedStateMachine):
     def put_back(self, receipt: str, delay: int) -> None:
         self.model.advance(self.now)
         message = self.model.leased(receipt)
-        assert self.queue.put_back(receipt, delay, self.now) == (message is not None)
+        assert self.queue.put_back([receipt], delay, self.now) == ([receipt] if message is None else [])
         if message is not None:
             self.model.come_back(message, self.now + delay, self.now)
 
@@ -238,7 +238,7 @@ class QueueMachine(RuleBasedStateMachine):
     def extend(self, receipt: str, lease: int) -> None:
         self.model.advance(self.now)
         message = self.model.leased(receipt)
-        assert self.queue.extend(receipt, lease, self.now) == (message is not None)
+        assert self.queue.extend([receipt], lease, self.now) == ([receipt] if message is None else [])
         if message is not None:
             message.leased_until = self.now + lease
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -38,6 +39,7 @@ def run(options: Namespace) -> int:
         options.payload = _payload(options)  # before the broker is asked for anything
     elif options.command in ("clear", "delete"):
         _ask(options)
+    logging.basicConfig(format="gmqclient: %(message)s")  # what the client tells
     try:
         if options.command == "load":
             return load(options, _access(options))
@@ -97,10 +99,11 @@ def info(client: BlockingClient, options: Namespace) -> int:
         return Exit.DONE
     members: dict[str, Any] = msgspec.to_builtins(found)
     totals = members.pop("totals")
-    members["oldest_age"] = "-" if found.oldest_age is None else f"{found.oldest_age:.3f} s"
-    members["policy"] = msgspec.json.encode(found.policy).decode()
+    age = found.oldest_age
+    members |= {"oldest_age": "-" if age is None else f"{age:.3f} s", "policy": msgspec.json.encode(found.policy).decode()}
     lines = [f"{name:16}{value}" for name, value in members.items()]
-    _print("\n".join([*lines, *(f"{name:16}{value} since the broker started" for name, value in totals.items())]))
+    lines += ["since the broker started:", *(f"  {name:14}{value}" for name, value in totals.items())]
+    _print("\n".join(lines))
     return Exit.DONE
 
 

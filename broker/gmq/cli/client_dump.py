@@ -7,7 +7,7 @@ from argparse import Namespace
 import msgspec
 from msgspec import Struct
 
-from gmq.cli.client_output import Exit, say, write
+from gmq.cli.client_output import Exit, messages, say, write
 from gmq.client import BlockingClient, Message, RequestRefused
 from gmq.message import DEFAULT_PRIORITY
 
@@ -28,12 +28,12 @@ def dump(client: BlockingClient, options: Namespace) -> int:
     dumped = 0
     encoder = msgspec.json.Encoder()
     try:
-        with client.consume(options.queue, lease=options.lease, prefetch=PREFETCH, wait=0, follow=False) as messages:
-            for message in messages:
+        with client.consume(options.queue, lease=options.lease, prefetch=PREFETCH, wait=0, follow=False) as taken:
+            for message in taken:
                 write(encoder.encode(line_of(message)) + b"\n")
                 dumped += 1
     finally:
-        say(f"dumped {dumped} messages of {options.queue}{_left(client, options.queue)}")
+        say(f"took out {messages(dumped)} of {options.queue}{_left(client, options.queue)}")
     return Exit.DONE if dumped else Exit.EMPTY
 
 

@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct, field
 
-from gmq.cli.client_output import Exit, Failure, say
+from gmq.cli.client_output import Exit, Failure, messages, say
 from gmq.client import Client, GmqClientError, OutcomeUnknown
 from gmq.client_blocking import LoopThread
-from gmq.message import MAX_DELAY, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_TTL, PRIORITIES, GmqError, headers_size
+from gmq.message import MAX_COUNT, MAX_DELAY, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_TTL, PRIORITIES, GmqError, headers_size
 from gmq.validate import check_name, check_range
 
 BATCHES_UNDER_WAY = 8
@@ -130,6 +130,8 @@ class Loader:
 
 def load(options: Namespace, access: dict[str, Any]) -> int:
     """Publish the messages of a file. Raises Failure where it has to stop."""
+    if options.batch > MAX_COUNT:
+        raise Failure(f"--batch is {options.batch}; it may be 1 to {MAX_COUNT}", Exit.USAGE)
     with ExitStack() as stack:
         file = stack.enter_context(_source(options.file))
         thread = LoopThread()
@@ -167,8 +169,8 @@ def _publish_all(loader: Loader, found: Iterable[Batch]) -> str:
 
 
 def _count(loader: Loader) -> str:
-    doubt = f" and {loader.doubtful} may have been" if loader.doubtful else ""
-    return f"{loader.published} messages were published{doubt}"
+    doubt = f", and perhaps {loader.doubtful} more" if loader.doubtful else ""
+    return f"published {messages(loader.published)}{doubt}"
 
 
 def batches(file: Iterable[bytes], queue: str | None, limits: Limits) -> Iterator[Batch]:

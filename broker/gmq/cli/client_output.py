@@ -30,6 +30,11 @@ def say(text: str) -> None:
     print(f"gmqclient: {text}", file=sys.stderr)
 
 
+def messages(count: int) -> str:
+    """So many messages, in words."""
+    return f"{count} message" if count == 1 else f"{count} messages"
+
+
 def write(data: bytes) -> None:
     """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads."""
     sys.stdout.buffer.write(data)
@@ -37,5 +42,5 @@ def write(data: bytes) -> None:
 
 
 def abandon_output() -> None:
-    """Drop what standard output still holds: nobody reads it, and Python would complain of it at exit."""
+    """Drop what standard output still holds: nobody reads it, and Python would try to write it once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

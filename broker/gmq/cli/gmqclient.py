@@ -22,6 +22,7 @@ def main() -> int:
         say(str(failure))
         return failure.code
     except KeyboardInterrupt:
+        abandon_output()  # or the exit would wait for a reader that is stuck
         return Exit.INTERRUPTED
     except BrokenPipeError:
         abandon_output()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 import gmq
-from gmq import protocol
+from gmq import plain, protocol
 from gmq.auth import Authenticator
 from gmq.broker import Broker, Waiter, publish_options
 from gmq.message import (
@@ -33,8 +33,10 @@ from gmq.message import (
     Taken,
     refuse,
 )
+from gmq.plain import Acknowledges, Publishes, Run, Takes
 from gmq.protocol import (
     Acknowledge,
+    AnyRequest,
     BadRequest,
     Clear,
     Delete,
@@ -46,8 +48,6 @@ from gmq.protocol import (
     List,
     Move,
     Peek,
-    PlainPublish,
-    PlainTake,
     Publish,
     PutBack,
     Request,
@@ -76,117 +76,81 @@ class Pending(Struct):
 
 
 class Dispatcher:
-    """Serves the requests of one connection, and knows whether it has said who it is.
+    """Serves the requests of one connection.
 
-    `taken` gathers what was taken for the replies made so far: whoever cannot send them gives it back. `unserved` is the rest of a run that
+    `authenticated` tells whether it has said who it is, or need not. `taken` gathers what was taken for the replies made so far: whoever cannot send them gives it back. `unserved` is the rest of a run that
     was served in part.
     """
 
-    __slots__ = ("_authenticated", "_authenticator", "_broker", "_counts", "taken", "unserved")
+    __slots__ = ("_authenticator", "_broker", "_counts", "authenticated", "taken", "unserved")
 
     def __init__(self, broker: Broker, authenticator: Authenticator, counts: Counts) -> None:
         self._broker = broker
         self._authenticator = authenticator
-        self._authenticated = not authenticator.required
+        self.authenticated = not authenticator.required
         self._counts = counts
         self.taken: list[Taken] = []
-        self.unserved: Sequence[Item] = ()
+        self.unserved: Takes | None = None
 
-    def serve(self, run: Sequence[Item]) -> bytes | Pending | None:
-        """Serve a run of requests that belong together (see `protocol.groups`) and give their replies.
+    def serve(self, item: Item) -> bytes | Pending | None:
+        """Serve a request, or a run of them, and give the replies.
 
-        None when not all of them could be done: nothing was, and each is to be served by itself.
+        None when not all requests of a run could be done: nothing was, and each is to be served by itself.
         """
-        item = run[0]
-        kind = type(item)
         try:
-            if kind is PlainPublish and self._authenticated:
-                return self._publish_run(run)  # type: ignore[arg-type]  # a run is of one kind
-            if kind is PlainTake and self._authenticated:
-                return self._take_run(run)  # type: ignore[arg-type]  # a run is of one kind
-            if len(run) == 1:
-                return self._serve_one(item)
-            self._check_access(item)
-            return self._lease_run(run) if kind is Take else self._acknowledge_run(run)  # type: ignore[arg-type]  # no other kind makes runs
+            if isinstance(item, Run):
+                return self._serve_run(item)
+            return self._serve_one(item)
         except GmqError as error:
-            return None if len(run) > 1 else self.refuse(run, error)
+            return None if isinstance(item, Run) and len(item) > 1 else self.refuse(item, error)
 
-    def refuse(self, run: Sequence[Item], error: GmqError) -> bytes:
-        """The replies that say that none of the requests was done."""
-        self._counts.refusals[error.code] += len(run)
-        return b"".join([protocol.refusal(item, error) for item in run])
+    def refuse(self, item: Item, error: GmqError) -> bytes:
+        """The reply that a request, or every request of a run, was not done."""
+        self._counts.refusals[error.code] += len(item) if isinstance(item, Run) else 1
+        return protocol.refusal(item, error)
 
     # Runs
 
-    def _publish_run(self, run: Sequence[PlainPublish]) -> bytes | Pending:
-        queue = run[0].queue
-        outcome = self._broker.publish(queue, [item.payload for item in run])
+    def _serve_run(self, run: Run) -> bytes | Pending:
+        if not self.authenticated:
+            raise unauthorized()
+        if isinstance(run, Publishes):
+            return self._publish_run(run)
+        if isinstance(run, Takes):
+            return self._take_run(run)
+        return self._acknowledge_run(run)
+
+    def _publish_run(self, run: Publishes) -> bytes | Pending:
+        outcome = self._broker.publish(run.queue, run.payloads, run.size)
         self._counts.requests["P"] += len(run)
+        return answered(outcome, lambda ids: plain.published(run.queue, ids))
+
+    def _take_run(self, run: Takes) -> bytes | Pending:
+        outcome = self._broker.take((run.queue,), len(run), run.lease)
         if isinstance(outcome, Future):
-            return Pending(outcome, lambda ids: protocol.published(queue, ids))
-        return protocol.published(queue, outcome)
+            self._counts.requests["S"] += len(run)
+            return Pending(outcome, lambda taken: self._taken_singly(run, taken))
+        if 0 < len(outcome.entries) < len(run):  # there may be more, which did not fit: the rest of the run is to try by itself
+            self.unserved = run.part(len(outcome.entries), len(run))
+            run = run.part(0, len(outcome.entries))
+        self._counts.requests["S"] += len(run)
+        return self._taken_singly(run, outcome)
 
-    def _take_run(self, run: Sequence[PlainTake]) -> bytes | Pending:
-        queue, count = run[0].queue, len(run)
-        outcome = self._broker.take((queue,), count)
-        self._counts.requests["S"] += count
-        if isinstance(outcome, Future):
-            return Pending(outcome, lambda taken: self._taken_singly(queue, count, taken))
-        self._leave_rest(run, len(outcome))
-        return self._taken_singly(queue, count - len(self.unserved), outcome)
+    def _taken_singly(self, run: Takes, taken: Taken) -> bytes:
+        if taken.entries:
+            self.taken.append(taken)
+        return plain.TakeReplies(run, taken).of(0, len(run))
 
-    def _leave_rest(self, run: Sequence[Item], count: int) -> None:
-        """Where a take for a whole run gave less than asked for, but something, let the rest of the run try by itself."""
-        self.unserved = run[count:] if count else ()
-
-    def _taken_singly(self, queue: str, count: int, taken: Taken) -> bytes:
-        if not taken.entries:
-            return protocol.nothing_taken(queue, count)
-        self.taken.append(taken)
-        replies = protocol.taken(queue, taken.payloads())
-        return replies if len(taken) == count else replies + protocol.nothing_taken(queue, count - len(taken))
-
-    def _lease_run(self, run: Sequence[Take]) -> bytes | Pending:
-        queue, count = named(run[0]), len(run)
-        outcome = self._broker.take((queue,), count, run[0].lease)
-        self._counts.requests["S"] += count
-        if isinstance(outcome, Future):
-            return Pending(outcome, lambda taken: self._leased_singly(queue, count, taken))
-        self._leave_rest(run, len(outcome))
-        return self._leased_singly(queue, count - len(self.unserved), outcome)
-
-    def _leased_singly(self, queue: str, count: int, taken: Taken) -> bytes:
-        if not taken.entries:
-            return protocol.nothing_leased(queue, count)
-        self.taken.append(taken)
-        replies = protocol.leased(queue, taken.messages(), taken.receipts or ())
-        return replies if len(taken) == count else replies + protocol.nothing_leased(queue, count - len(taken))
-
-    def _acknowledge_run(self, run: Sequence[Acknowledge]) -> bytes | Pending:
-        receipts = [item.receipt or "" for item in run]
-        outcome = self._broker.acknowledge(receipts)
+    def _acknowledge_run(self, run: Acknowledges) -> bytes | Pending:
+        outcome = self._broker.acknowledge(run.receipts)
         self._counts.requests["A"] += len(run)
-        return answered(outcome, lambda settled: self._settled_singly(run, receipts, settled))
-
-    def _settled_singly(self, run: Sequence[Acknowledge], receipts: Sequence[str], settled: Settled) -> bytes:
-        if not settled.stale:
-            return protocol.acknowledged(run[0].queue or "", len(run))
-        # A receipt that stands twice in the run was settled by its first mention: count the stale mentions from the end.
-        left = Counter(settled.stale)
-        replies: list[bytes] = []
-        for item, receipt in zip(reversed(run), reversed(receipts), strict=True):
-            stale = left[receipt] > 0
-            left[receipt] -= stale
-            replies.append(self.refuse((item,), stale_receipt([receipt])) if stale else protocol.acknowledged(item.queue or "", 1))
-        return b"".join(reversed(replies))
+        return answered(outcome, lambda settled: b"".join(acknowledged_singly(run, settled, self._counts)))
 
     # Single requests
 
-    def _serve_one(self, item: Item) -> bytes | Pending:
+    def _serve_one(self, item: AnyRequest | BadRequest) -> bytes | Pending:
         if isinstance(item, BadRequest):
             raise item.problem
-        if isinstance(item, PlainPublish | PlainTake):
-            raise unauthorized()
         if protocol.is_tagged(item):
             protocol.check_tag(item)
         if isinstance(item, Hello):
@@ -195,18 +159,18 @@ class Dispatcher:
         self._counts.requests[item.operation] += 1
         return self._operations[type(item)](self, item)
 
-    def _check_access(self, item: Item) -> None:
-        auth = None if isinstance(item, PlainPublish | PlainTake | BadRequest) else item.auth
+    def _check_access(self, item: Request) -> None:
+        auth = item.auth
         if auth is None:
-            if not self._authenticated:
+            if not self.authenticated:
                 raise unauthorized()
         elif not self._authenticator.accepts(auth.user, auth.password):
             raise unauthorized()
 
     def _hello(self, item: Hello) -> bytes:
-        if item.auth is not None or not self._authenticated:
+        if item.auth is not None or not self.authenticated:
             self._check_access(item)
-            self._authenticated = True
+            self.authenticated = True
         self._counts.requests["H"] += 1
         return protocol.reply(item, version=gmq.__version__, limits=advertised_limits(self._broker), capabilities=CAPABILITIES)
 
@@ -217,7 +181,7 @@ class Dispatcher:
         payloads = item.payloads if item.payload is None else [item.payload]
         if not payloads or len(payloads) > MAX_COUNT:
             refuse(f"payloads has {len(payloads or ())} payloads; it may have 1 to {MAX_COUNT}")
-        outcome = self._broker.publish(queue, payloads, publish_options_of(item, len(payloads)))
+        outcome = self._broker.publish(queue, payloads, sum(map(len, payloads)), publish_options_of(item, len(payloads)))
         if item.payload is None:
             return answered(outcome, lambda ids: protocol.reply(item, ids=list(ids)))
         return answered(outcome, lambda ids: protocol.reply(item, id=ids[0]))
@@ -248,7 +212,7 @@ class Dispatcher:
         if item.count is None and item.lease is None:
             members["payload"] = taken.payloads()[0] if taken.entries else ""
         else:
-            members["messages"] = protocol.delivered(queue, taken.messages(), taken.receipts)
+            members["messages"] = plain.delivered(queue, taken.messages(), taken.receipts)
         return protocol.reply(item, queue=queue, **members)
 
     def _length(self, item: Length) -> bytes | Pending:
@@ -268,7 +232,7 @@ class Dispatcher:
 
     def _settled(self, item: Acknowledge | PutBack | Extend, settled: Settled) -> bytes:
         if item.receipts is None and settled.stale:
-            return self.refuse((item,), stale_receipt(settled.stale))
+            return self.refuse(item, stale_receipt(settled.stale))
         return protocol.reply(item, count=settled.count, stale=settled.stale)
 
     def _list(self, item: List) -> bytes | Pending:
@@ -280,7 +244,7 @@ class Dispatcher:
     def _peek(self, item: Peek) -> bytes | Pending:
         queue = named(item)
         outcome = self._broker.peek(queue, 1 if item.count is None else item.count)
-        return answered(outcome, lambda found: protocol.reply(item, count=len(found), messages=protocol.delivered(queue, found, None)))
+        return answered(outcome, lambda found: protocol.reply(item, count=len(found), messages=plain.delivered(queue, found, None)))
 
     def _move(self, item: Move) -> bytes | Pending:
         return answered(self._broker.move(named(item), item.to, item.count), lambda count: protocol.reply(item, count=count))
@@ -316,6 +280,21 @@ class Dispatcher:
 def answered(outcome: Outcome[T], render: Callable[[T], bytes]) -> bytes | Pending:
     """The reply, now or when the outcome is there."""
     return Pending(outcome, render) if isinstance(outcome, Future) else render(outcome)
+
+
+def acknowledged_singly(run: Acknowledges, settled: Settled, counts: Counts) -> list[bytes]:
+    """The replies to acknowledgements of one receipt each that were settled together."""
+    if not settled.stale:
+        return [plain.acknowledged(1)] * len(run)
+    # A receipt that stands twice among them was settled by its first mention: go from the end.
+    left = Counter(settled.stale)
+    replies: list[bytes] = []
+    for receipt in reversed(run.receipts):
+        stale = left[receipt] > 0
+        left[receipt] -= stale
+        counts.refusals["stale_receipt"] += stale
+        replies.append(protocol.refusal(Acknowledges((receipt,)), stale_receipt([receipt])) if stale else plain.acknowledged(1))
+    return replies[::-1]
 
 
 def named(item: Request) -> str:

@@ -19,7 +19,9 @@ from gmq import protocol
 from gmq.auth import Authenticator
 from gmq.broker import Broker, Waiter
 from gmq.message import MAX_WAITING, GmqError, Taken
+from gmq.plain import Run
 from gmq.protocol import Item
+from gmq.server.batch import Batch
 from gmq.server.dispatch import Counts, Dispatcher, Pending
 from gmq.server.framing import FirstObject, Lines, Verdict
 
@@ -54,7 +56,9 @@ class Hub:
         self.line_limit = line_limit
         self.request_timeout = request_timeout
         self.max_connections = max_connections
+        self.batching = broker.storage.immediate
         self.connections: set[Connection] = set()
+        self.batch = Batch(broker, self.counts)
         self._empty = asyncio.Event()
 
     def leave(self, connection: Connection) -> None:
@@ -73,13 +77,13 @@ class Hub:
 class Slot:
     """A place among the replies: bytes that leave when what they depend on is durable, and not before what stands in front of them.
 
-    `outcome` is the operation that is still under way, `runs` the requests that the bytes answer, `taken` the messages in them.
+    `outcome` is the operation that is still under way, `items` the requests that the bytes answer, `taken` the messages in them.
     """
 
-    __slots__ = ("data", "done", "outcome", "runs", "taken", "waiter")
+    __slots__ = ("data", "done", "items", "outcome", "taken", "waiter")
 
-    def __init__(self, runs: Sequence[Sequence[Item]], data: bytes = b"", taken: Sequence[Taken] = ()) -> None:
-        self.runs = runs
+    def __init__(self, items: Sequence[Item], data: bytes = b"", taken: Sequence[Taken] = ()) -> None:
+        self.items = items
         self.data = data
         self.taken = taken
         self.done = False
@@ -97,14 +101,16 @@ class Connection(asyncio.Protocol):
         self._framing = Framing.UNDECIDED
         self._first = FirstObject(hub.line_limit)
         self._lines = Lines(hub.line_limit)
-        self._todo: deque[Sequence[Item]] = deque()  # runs of requests whose turn has not come
+        self._todo: deque[Item] = deque()  # what has not had its turn
         self._todo_bytes = 0
         self._out: list[bytes] = []  # the replies of this turn
         self._out_bytes = 0
-        self._served: list[Sequence[Item]] = []  # the runs that they answer
+        self._served: list[Item] = []  # what they answer
         self._slots: deque[Slot] = deque()  # what is to be sent in order
         self._tagged: set[Slot] = set()  # what is to be sent as soon as it is done
         self._blocker: Slot | None = None  # the untagged take that waits, and holds back what is behind it
+        self._plain = False  # the last requests were plain, and the next ones may be served in a batch
+        self._batched = False  # some are waiting for that
         self._write_paused = False
         self._read_paused = False
         self._ended = False  # nothing more is to be expected from the client
@@ -128,14 +134,23 @@ class Connection(asyncio.Protocol):
         self._watch_request()
 
     def data_received(self, data: bytes) -> None:
+        if self._plain and data.endswith(b"\n") and not self._todo and not self._lines.partial and self._may_serve():
+            if len(self._hub.connections) > 1:
+                self._batched = True
+                self._hub.batch.add(self, data)
+            else:
+                self._hub.batch.serve_alone(self, data)
+            return
+        self._leave_batch()
         if self._hung_up:
             self._drain(len(data))
         elif self._framing is Framing.LINES:
-            self._receive(data)
+            self.receive(data)
         elif self._framing is Framing.UNDECIDED:
             self._receive_first(data)
 
     def eof_received(self) -> bool:
+        self._leave_batch()
         if self._hung_up or self._framing is Framing.UNDECIDED:
             return False  # let the transport close
         self._eof = True
@@ -164,6 +179,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Answer what was received, end what waits, and close."""
+        self._leave_batch()
         self._ended = True
         for slot in (*self._slots, *self._tagged):
             if slot.waiter is not None:
@@ -194,25 +210,28 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif verdict is Verdict.LINES:
             self._framing = Framing.LINES
-            self._receive(first.rest)
+            self.receive(first.rest)
         elif verdict is Verdict.OBJECT and protocol.is_hello(first.object):
             self._framing = Framing.LINES
-            self._accept([protocol.decode_line(first.object, limit)], len(first.object))
-            self._receive(first.rest)
+            self.accept((protocol.decode_line(first.object, limit),), len(first.object))
+            self.receive(first.rest)
         else:
             self._framing = Framing.ONE_SHOT
             item = protocol.decode_line(first.object, limit) if verdict is Verdict.OBJECT else protocol.too_long(limit)
-            self._accept([item], len(first.object))
+            self.accept((item,), len(first.object))
 
-    def _receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Take bytes in lines framing."""
+        self._batched = False
         lines, limit = self._lines, self._hub.line_limit
         whole, too_long = lines.feed(data)
         if whole:
             self._begun_at = None
-            self._accept(protocol.decode_lines(whole, limit), len(whole))
+            items, is_plain = protocol.decode_lines(whole, limit)
+            self._plain = is_plain and self._dispatcher.authenticated and self._hub.batching
+            self.accept(items, len(whole))
         if too_long:
-            self._accept([protocol.too_long(limit)], 0)
+            self.accept((protocol.too_long(limit),), 0)
         if lines.partial and self._begun_at is None:
             self._watch_request()
 
@@ -237,16 +256,32 @@ class Connection(asyncio.Protocol):
 
     # Requests into replies
 
-    def _accept(self, items: Sequence[Item], size: int) -> None:
+    def accept(self, items: Sequence[Item], size: int) -> None:
         """Queue requests of `size` bytes, and serve those whose turn it is."""
-        self._todo.extend(protocol.groups(items))
-        self._todo_bytes += size
+        self._batched = False
+        if len(items) == 1 and not self._todo and self._may_serve():
+            self._serve(items[0])  # nearly always
+            if not self._todo:
+                self._flush()
+                return
+        else:
+            self._todo.extend(items)
+            self._todo_bytes += size
         self._run()
+
+    def _may_serve(self) -> bool:
+        """Whether nothing holds back the next request."""
+        return self._blocker is None and not self._write_paused
+
+    def _leave_batch(self) -> None:
+        """What arrived before comes first."""
+        if self._batched:
+            self._hub.batch.serve()
 
     def _run(self) -> None:
         """Serve requests until there are none, or one holds back the others, or the client has to read first."""
         todo = self._todo
-        while todo and self._blocker is None and not self._write_paused:
+        while todo and self._may_serve():
             self._serve(todo.popleft())
             if self._out_bytes > WRITE_LIMIT:
                 self._flush()
@@ -259,46 +294,45 @@ class Connection(asyncio.Protocol):
 
     def _serve_tagged(self) -> None:
         """Serve the tagged requests among those that are held back: nothing untagged stands in their way."""
-        held = [item for run in self._todo for item in run]
+        held = list(self._todo)
         tagged = [item for item in held if protocol.is_tagged(item)]
         if not tagged:
             return
-        untagged = [item for item in held if not protocol.is_tagged(item)]
-        self._todo_bytes = self._todo_bytes * len(untagged) // len(held)
         self._todo.clear()
         for item in tagged:
-            self._serve((item,))
-        self._todo.extend(protocol.groups(untagged))
+            self._serve(item)
+        untagged = [item for item in held if not protocol.is_tagged(item)]
+        self._todo_bytes = self._todo_bytes * len(untagged) // len(held)
+        self._todo.extend(untagged)
 
-    def _serve(self, run: Sequence[Item]) -> None:
+    def _serve(self, item: Item) -> None:
         dispatcher = self._dispatcher
-        answer = dispatcher.serve(run)
-        if answer is None:
-            self._todo.extendleft((item,) for item in reversed(run))
+        answer = dispatcher.serve(item)
+        if answer is None and isinstance(item, Run):
+            self._todo.extendleft(item.part(at, at + 1) for at in reversed(range(len(item))))
             return
-        if dispatcher.unserved:
-            rest, dispatcher.unserved = dispatcher.unserved, ()
-            self._todo.appendleft(rest)
-            run = run[: -len(rest)]
+        if dispatcher.unserved is not None:
+            self._todo.appendleft(dispatcher.unserved)
+            dispatcher.unserved = None
         if isinstance(answer, Pending):
             self._flush()  # what came before it has a place of its own
-            self._await(run, answer)
-        elif self._slots and protocol.is_tagged(run[0]):
+            self._await(item, answer)
+        elif answer is not None and self._slots and protocol.is_tagged(item):
             taken, self._dispatcher.taken = self._dispatcher.taken, []
             self._flush()
-            slot = Slot([run], answer, taken)
+            slot = Slot([item], answer, taken)
             self._tagged.add(slot)
             self._cover(slot)
-        else:
+        elif answer is not None:
             self._out.append(answer)
             self._out_bytes += len(answer)
-            self._served.append(run)
+            self._served.append(item)
 
-    def _await(self, run: Sequence[Item], answer: Pending) -> None:
+    def _await(self, item: Item, answer: Pending) -> None:
         """Give a reply that has to wait its place."""
-        slot = Slot([run])
+        slot = Slot([item])
         slot.outcome, slot.waiter = answer.future, answer.waiter
-        if not protocol.is_tagged(run[0]):
+        if not protocol.is_tagged(item):
             self._slots.append(slot)
             if slot.waiter is not None:
                 self._blocker = slot
@@ -334,9 +368,14 @@ class Connection(asyncio.Protocol):
         if not isinstance(error, GmqError):
             log.error("operation failed", exc_info=error)
             error = GmqError("unknown", "the operation failed in the broker, and its outcome is not known; its log tells more")
-        return b"".join([self._dispatcher.refuse(run, error) for run in slot.runs])
+        return b"".join([self._dispatcher.refuse(item, error) for item in slot.items])
 
     # Replies into bytes
+
+    @property
+    def prompt(self) -> bool:
+        """Whether a reply can leave at once: nothing stands before it, and the connection is open."""
+        return not self._slots and not self._out and not self._transport.is_closing()
 
     def _flush(self) -> None:
         """Send the replies of this turn, or give them a place behind those that wait."""
@@ -344,18 +383,24 @@ class Connection(asyncio.Protocol):
         if not out:
             return
         data = out[0] if len(out) == 1 else b"".join(out)
-        commit = self._hub.broker.commit()
-        if commit is None and not self._slots and not self._transport.is_closing():
+        out.clear()
+        self._out_bytes = 0
+        if self._hub.broker.commit() is None and self.prompt:
             self._dispatcher.taken.clear()
             self._served.clear()
-            self._write(data)
+            self.write(data)
         else:
             slot = Slot(self._served, data, self._dispatcher.taken)
             self._served, self._dispatcher.taken = [], []
             self._slots.append(slot)
             self._cover(slot)
-        out.clear()
-        self._out_bytes = 0
+
+    def reply(self, run: Item, data: bytes, taken: Taken | None) -> None:
+        """Send the replies to a run, made of what was taken, when they may leave."""
+        self._batched = False
+        slot = Slot([run], data, () if taken is None else (taken,))
+        self._slots.append(slot)
+        self._cover(slot)
 
     def _cover(self, slot: Slot) -> None:
         """Let a slot wait for the commit of what it answers."""
@@ -390,9 +435,11 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             self._abandon(slot)
         else:
-            self._write(slot.data)
+            self.write(slot.data)
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send replies at once."""
+        self._batched = False
         if self._framing is Framing.ONE_SHOT:
             self._transport.write(data[:-1])
             self._hang_up()

@@ -32,6 +32,9 @@ class Storage(ABC):
     name: str
     """The word for it in the configuration, the logs and the metrics."""
 
+    immediate = True
+    """Whether every operation takes effect at once and gives a plain value."""
+
     def __init__(self) -> None:
         self.on_ready: Callable[[str], None] = lambda _: None
         """Called with a queue's name whenever messages in it may have become ready, for whatever reason."""
@@ -54,8 +57,11 @@ class Storage(ABC):
         """Bytes of memory that the messages take, with all that belongs to them (an estimate)."""
 
     @abstractmethod
-    def publish(self, queue: str, payloads: Sequence[bytes], options: Options | None) -> Outcome[Sequence[int]]:
-        """Add one message per payload, all or none, and return their ids. The queue is created when it does not exist."""
+    def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None) -> Outcome[Sequence[int]]:
+        """Add one message per payload, of `size` bytes together, all or none, and return their ids.
+
+        The queue is created when it does not exist.
+        """
 
     @abstractmethod
     def take(self, queues: Sequence[str], count: int, max_bytes: int, lease: int | None) -> Outcome[Taken]:

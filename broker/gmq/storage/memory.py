@@ -63,16 +63,17 @@ class MemoryStorage(Storage):
         usage = self._usage
         return usage.bytes + usage.messages * MESSAGE_COST + usage.keys * KEY_COST
 
-    def publish(self, queue: str, payloads: Sequence[bytes], options: Options | None) -> Sequence[int]:
+    def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None) -> Sequence[int]:
         found = self._queues.get(queue)
         now = self._clock()
         if found is None:
             found = self._new(queue, now)
-            ids = found.publish(payloads, options, now)
+            ids = found.publish(payloads, size, options, now)
             self._register(found)
         else:
-            ids = found.publish(payloads, options, now)
-        self._done(found)
+            ids = found.publish(payloads, size, options, now)
+        if found.due < found.alarm or found.outbox:
+            self._done(found)
         self.on_ready(queue)
         return ids
 
@@ -84,7 +85,8 @@ class MemoryStorage(Storage):
                 continue
             token = "" if lease is None else os.urandom(8).hex()
             taken = queue.take(count, max_bytes, lease, token, now)
-            self._done(queue)
+            if queue.due < queue.alarm or queue.outbox:
+                self._done(queue)
             if taken.entries:
                 return taken
         return Taken("")
@@ -98,19 +100,15 @@ class MemoryStorage(Storage):
 
     def acknowledge(self, receipts: Sequence[str]) -> Settled:
         now = self._clock()
-        return self._settle(receipts, lambda queue, receipt: queue.acknowledge(receipt, now))
+        return self._settle(receipts, lambda queue, some: queue.acknowledge(some, now))
 
     def put_back(self, receipts: Sequence[str], delay: int) -> Settled:
         now = self._clock()
-        settled = self._settle(receipts, lambda queue, receipt: queue.put_back(receipt, delay, now))
-        for queue in {self._queue_of(receipt) for receipt in receipts}:
-            if queue is not None:
-                self.on_ready(queue.name)
-        return settled
+        return self._settle(receipts, lambda queue, some: queue.put_back(some, delay, now))
 
     def extend(self, receipts: Sequence[str], lease: int) -> Settled:
         now = self._clock()
-        return self._settle(receipts, lambda queue, receipt: queue.extend(receipt, lease, now))
+        return self._settle(receipts, lambda queue, some: queue.extend(some, lease, now))
 
     def length(self, queue: str) -> int:
         found = self._queues.get(queue)
@@ -231,18 +229,31 @@ class MemoryStorage(Storage):
 
     # Receipts
 
-    def _queue_of(self, receipt: str) -> Queue | None:
-        return self._by_number.get(receipt.partition("-")[0])
-
-    def _settle(self, receipts: Sequence[str], settle: Callable[[Queue, str], bool]) -> Settled:
+    def _settle(self, receipts: Sequence[str], settle: Callable[[Queue, Sequence[str]], list[str]]) -> Settled:
+        """Settle receipts with the queues that gave them, and tell which were stale."""
+        number = receipts[0].partition("-")[0]
+        left = self._settle_one(number, receipts, settle)  # nearly always all are of one queue
+        if not left:
+            return Settled(len(receipts), [])
         stale: list[str] = []
-        for receipt in receipts:
-            queue = self._queue_of(receipt)
-            if queue is None or not settle(queue, receipt):
-                stale.append(receipt)
-            if queue is not None:
-                self._done(queue)
+        others: dict[str, list[str]] = {}
+        for receipt in left:
+            other = receipt.partition("-")[0]
+            (stale if other == number else others.setdefault(other, [])).append(receipt)
+        for other, part in others.items():
+            stale += self._settle_one(other, part, settle)
         return Settled(len(receipts) - len(stale), stale)
+
+    def _settle_one(self, number: str, receipts: Sequence[str], settle: Callable[[Queue, Sequence[str]], list[str]]) -> Sequence[str]:
+        """Settle receipts with one queue; return what it does not know."""
+        queue = self._by_number.get(number)
+        if queue is None:
+            return receipts
+        left = settle(queue, receipts)
+        self._done(queue)
+        if queue.ready:
+            self.on_ready(queue.name)
+        return left
 
     # What time and operations bring about
 

@@ -1,0 +1,198 @@
+"""Plain requests that arrived together on several connections, served as one.
+
+With many connections each brings few requests at a time, and what a broker does once per chunk costs more than what it does per request. So the
+chunks that the event loop received in one round are decoded together, and those that are alike are given to the broker in one call.
+The replies are cut apart again; nobody's order changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
+
+from msgspec import Struct
+
+from gmq import plain
+from gmq.broker import Broker
+from gmq.message import MAX_COUNT, GmqError, Outcome, T, Taken
+from gmq.plain import Acknowledges, Publishes, Run, Takes
+from gmq.server.dispatch import Counts, acknowledged_singly
+
+
+LARGE = 16 << 10
+"""Bytes of a chunk that is worth a call by itself."""
+
+
+class Member(Protocol):
+    """A connection whose requests may be served in a batch."""
+
+    @property
+    def prompt(self) -> bool:
+        """Whether a reply can leave at once: nothing stands before it, and the connection is open."""
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes as if they came now."""
+
+    def accept(self, runs: Sequence[Run], size: int) -> None:
+        """Serve requests by itself."""
+
+    def write(self, data: bytes) -> None:
+        """Send replies at once."""
+
+    def reply(self, run: Run, data: bytes, taken: Taken | None) -> None:
+        """Send the replies to a run, made of what was taken, when they may leave."""
+
+
+class Share(Struct):
+    """A member's part of a run: from `start` to `stop`."""
+
+    member: Member
+    start: int
+    stop: int
+
+
+class Batch:
+    """What has arrived in this round of the event loop."""
+
+    def __init__(self, broker: Broker, counts: Counts) -> None:
+        self._broker = broker
+        self._counts = counts
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self._members: list[Member] = []
+        self._chunks: list[bytes] = []
+
+    def add(self, member: Member, chunk: bytes) -> None:
+        """Serve a chunk of whole lines at the end of this round."""
+        if not self._members:
+            self._call_soon(self.serve)
+        self._members.append(member)
+        self._chunks.append(chunk)
+
+    def serve(self) -> None:
+        """Serve what has arrived so far."""
+        members, chunks = self._members, self._chunks
+        if not members:
+            return
+        self._members, self._chunks = [], []
+        if len(members) > 1 and len(chunks[0]) < LARGE:
+            joined = b"".join(chunks)
+            run = None if b"\\" in joined else plain.decode_run(joined)
+            if run is not None and len(run) <= MAX_COUNT:
+                self._serve_run(run, shared_out(members, chunks, len(run)))
+                return
+        self._serve_groups(members, chunks)
+
+    def serve_alone(self, member: Member, chunk: bytes) -> None:
+        """Serve a chunk of whole lines at once: nobody else is there to share with."""
+        runs = plain.decode(chunk)
+        if runs is None:
+            member.receive(chunk)
+        elif len(runs) == 1:
+            self._serve_run(runs[0], (Share(member, 0, len(runs[0])),))
+        else:
+            member.accept(runs, len(chunk))
+
+    def _serve_groups(self, members: Sequence[Member], chunks: Sequence[bytes]) -> None:
+        """Serve together those whose requests are alike."""
+        groups: dict[object, tuple[list[Any], list[Share]]] = {}
+        for member, chunk in zip(members, chunks, strict=True):
+            runs = plain.decode(chunk)
+            if runs is None:
+                member.receive(chunk)
+            elif len(runs) > 1:
+                member.accept(runs, len(chunk))
+            else:
+                parts, shares = groups.setdefault(runs[0].key, ([], []))
+                start = shares[-1].stop if shares else 0
+                parts.append(runs[0])
+                shares.append(Share(member, start, start + len(runs[0])))
+        for parts, shares in groups.values():
+            if shares[-1].stop <= MAX_COUNT:
+                self._serve_run(type(parts[0]).join(parts), shares)
+            else:
+                for part, share in zip(parts, shares, strict=True):
+                    share.member.accept((part,), 0)
+
+    def _serve_run(self, run: Run, shares: Sequence[Share]) -> None:
+        """Serve a run with one call, or where that is not possible let every member serve its part."""
+        try:
+            self._operations[type(run)](self, run, shares)
+        except GmqError:  # nothing was done
+            for share in shares:
+                share.member.accept((run.part(share.start, share.stop),), 0)
+
+    def _publish(self, run: Publishes, shares: Sequence[Share]) -> None:
+        queue, count = run.queue, len(run)
+        ids = now(self._broker.publish(queue, run.payloads, run.size))
+        self._counts.requests["P"] += count
+        commit = self._broker.commit()
+        replies = plain.published(queue, ids)
+        even = len(str(ids[0])) == len(str(ids[-1]))  # then all replies have one length
+        length = len(replies) // count
+        for share in shares:
+            start, stop, member = share.start, share.stop, share.member
+            data = replies[start * length : stop * length] if even else plain.published(queue, ids[start:stop])
+            if commit is None and member.prompt:
+                member.write(data)
+            else:
+                member.reply(run.part(start, stop), data, None)
+
+    def _take(self, run: Takes, shares: Sequence[Share]) -> None:
+        taken = now(self._broker.take((run.queue,), len(run), run.lease))
+        count = len(taken.entries) or len(run)  # of requests that this answers
+        self._counts.requests["S"] += count
+        commit = self._broker.commit()
+        replies = plain.TakeReplies(run, taken)
+        for share in shares:
+            start, stop, member = share.start, min(share.stop, count), share.member
+            if start >= stop:
+                continue
+            data = replies.of(start, stop)
+            if commit is None and member.prompt:
+                member.write(data)
+            else:
+                member.reply(run.part(start, stop), data, taken.part(start, stop))
+        for share in shares:  # who went empty-handed tries by itself: there may be more, which did not fit
+            if share.stop > count:
+                share.member.accept((run.part(max(share.start, count), share.stop),), 0)
+
+    def _acknowledge(self, run: Acknowledges, shares: Sequence[Share]) -> None:
+        settled = now(self._broker.acknowledge(run.receipts))
+        self._counts.requests["A"] += len(run)
+        commit = self._broker.commit()
+        outcomes = acknowledged_singly(run, settled, self._counts) if settled.stale else []
+        for share in shares:
+            start, stop, member = share.start, share.stop, share.member
+            data = b"".join(outcomes[start:stop]) if outcomes else plain.acknowledged(stop - start)
+            if commit is None and member.prompt:
+                member.write(data)
+            else:
+                member.reply(run.part(start, stop), data, None)
+
+    _operations: ClassVar[dict[type[Run], Callable[[Batch, Any, Sequence[Share]], None]]] = {
+        Publishes: _publish,
+        Takes: _take,
+        Acknowledges: _acknowledge,
+    }
+
+
+def shared_out(members: Sequence[Member], chunks: Sequence[bytes], count: int) -> list[Share]:
+    """Which of the `count` requests in a run came from whom."""
+    length, rest = divmod(len(chunks[0]), max(1, chunks[0].count(b"\n")))
+    even = not rest and length * count == sum(map(len, chunks)) and all([len(chunk) % length == 0 for chunk in chunks])  # noqa: C419  # a list is faster
+    shares: list[Share] = []
+    start = 0
+    for member, chunk in zip(members, chunks, strict=True):
+        stop = start + (len(chunk) // length if even else chunk.count(b"\n"))
+        shares.append(Share(member, start, stop))
+        start = stop
+    return shares
+
+
+def now(outcome: Outcome[T]) -> T:
+    """The outcome of a storage that answers at once: only such a one is served in batches."""
+    if isinstance(outcome, Future):
+        raise TypeError("a storage that answers later makes batches of its own")
+    return outcome
