@@ -11,36 +11,26 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from gmq.message import (
-    DEFAULT_PRIORITY,
     MAX_COUNT,
     MAX_DELAY,
-    MAX_HEADERS_BYTES,
-    MAX_KEY_BYTES,
-    MAX_LEASE,
     MAX_MOVE,
     MAX_QUEUES_OF_A_TAKE,
     MAX_REPLY_BYTES,
-    MAX_TTL,
     MAX_WAIT,
-    MIN_LEASE,
-    POLICY_LEASE,
-    PRIORITIES,
     GmqError,
     Limits,
     Message,
     Options,
-    Outcome,
     QueueCounts,
     QueueInfo,
     QueuePolicy,
     Settled,
     Taken,
-    headers_size,
     milliseconds,
     refuse,
 )
-from gmq.storage.base import Storage
-from gmq.validate import check_name, check_policy, check_range
+from gmq.storage.base import Outcome, Storage
+from gmq.validate import check_count, check_name, check_policy, check_range, lease_length
 
 MESSAGE_COST = 256
 """Bytes of memory allowed for what a new message takes beside its payload, until the storage tells what it is."""
@@ -103,7 +93,7 @@ class Broker:
     def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None = None) -> Outcome[Sequence[int]]:
         """Add one message per payload, of `size` bytes together, all or none, and return their ids.
 
-        See `publish_options` for the options.
+        See `validate.publish_options` for the options.
         """
         if queue not in self._names:
             self._check_name(queue)
@@ -116,7 +106,7 @@ class Broker:
         return self.storage.publish(queue, payloads, size, options)
 
     def take(self, queues: Sequence[str], count: int = 1, lease: float | bool | None = None) -> Outcome[Taken]:  # noqa: FBT001  # `true` is the wire's word for "as the policy says"
-        """Hand out up to `count` messages of the first of `queues` that has any; see `lease_length` for the lease."""
+        """Hand out up to `count` messages of the first of `queues` that has any; see `validate.lease_length` for the lease."""
         if len(queues) > MAX_QUEUES_OF_A_TAKE:
             refuse(f"queues has {len(queues)} names; it may have 1 to {MAX_QUEUES_OF_A_TAKE}")
         for name in queues:
@@ -293,60 +283,3 @@ class Broker:
         for payload in payloads:
             if len(payload) > most:
                 raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {most}")
-
-
-def publish_options(
-    count: int,
-    *,
-    priority: int | None = None,
-    delay: float | None = None,
-    ttl: float | None = None,
-    headers: dict[str, str] | None = None,
-    keys: Sequence[str] | None = None,
-) -> Options | None:
-    """The checked options of a publish of `count` messages; None when nothing was asked for. `delay` and `ttl` are in seconds."""
-    if priority is not None:
-        check_range("priority", priority, 0, PRIORITIES - 1)
-    if delay is not None:
-        check_range("delay", delay, 0, MAX_DELAY, "s")
-    if ttl is not None:
-        check_range("ttl", ttl, 0, MAX_TTL, "s", above=True)
-    if headers and headers_size(headers) > MAX_HEADERS_BYTES:
-        refuse(f"headers have {headers_size(headers)} bytes of names and values; they may have up to {MAX_HEADERS_BYTES}")
-    if keys is not None:
-        if len(keys) != count:
-            refuse(f"keys has {len(keys)} keys for {count} payloads; it must have one for each")
-        for key in keys:
-            check_key(key)
-    if not headers and all(option is None for option in (priority, delay, ttl, keys)):
-        return None
-    return Options(
-        DEFAULT_PRIORITY if priority is None else priority,
-        milliseconds(delay or 0),
-        None if ttl is None else milliseconds(ttl),
-        headers or None,
-        keys,
-    )
-
-
-def lease_length(lease: float | bool) -> int:  # noqa: FBT001  # as above
-    """The milliseconds of a lease given in seconds, POLICY_LEASE for `True`."""
-    if lease is True:
-        return POLICY_LEASE
-    if lease is False:
-        refuse("lease is false; it may be a number of seconds, or true for the queue's own")
-    check_range("lease", lease, MIN_LEASE, MAX_LEASE, "s")
-    return milliseconds(lease)
-
-
-def check_key(key: str) -> None:
-    """Raise where `key` is no deduplication key."""
-    size = len(key.encode())
-    if not 1 <= size <= MAX_KEY_BYTES:
-        refuse(f"a key has {size} bytes; it may have 1 to {MAX_KEY_BYTES}")
-
-
-def check_count(what: str, items: Sequence[object]) -> None:
-    """Raise where a list has no or too many items."""
-    if not 1 <= len(items) <= MAX_COUNT:
-        refuse(f"{what} has {len(items)} items; it may have 1 to {MAX_COUNT}")

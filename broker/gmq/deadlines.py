@@ -16,8 +16,8 @@ V = TypeVar("V")
 class Deadlines(Generic[K, V]):
     """Values by key, each with an instant in Unix milliseconds.
 
-    Finding and removing by key cost O(1): the heap that tells what is due next has an entry for each batch that was added together, and what was
-    removed or moved from it is passed over when it comes up, or swept out when it is the majority.
+    Finding and removing by key cost O(1): the heap that tells what is due next has an entry for each batch that was added
+    together, and what was removed or moved from it is passed over when it comes up, or swept out when it is the majority.
     """
 
     __slots__ = ("_heap", "_heaped", "_items", "_serial")

@@ -14,8 +14,8 @@ class Lane:
     """Ready messages of one priority, the lowest id first.
 
     What is published goes to the end of a line: a plain message as its bare payload, with its id kept in a span beside the line, so that
-    publishing and taking many costs next to nothing and a million messages take little room. What comes back (put back, a lease or a delay over)
-    waits in a heap by id: whoever has the lower id, head of the line or top of the heap, is first.
+    publishing and taking many costs next to nothing and a million messages take little room. What comes back (put back, a lease
+    or a delay over) waits in a heap by id: whoever has the lower id, head of the line or top of the heap, is first.
     """
 
     __slots__ = ("_gone", "_last", "_line", "_returned", "_spans", "_whole", "priority")

@@ -6,9 +6,8 @@ the edges, on the wire and in the configuration.
 
 from __future__ import annotations
 
-from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NoReturn, TypeAlias, TypeVar, cast
+from typing import NoReturn, cast
 
 from msgspec import Struct
 
@@ -48,10 +47,6 @@ POLICY_LEASE = 0
 
 Clock = Callable[[], int]
 """Gives the present instant, in Unix milliseconds; it never goes back."""
-
-T = TypeVar("T")
-Outcome: TypeAlias = T | Future[T]
-"""What an operation gives: at once where that is possible, else a future."""
 
 
 class GmqError(Exception):

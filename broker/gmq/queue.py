@@ -1,7 +1,7 @@
 """One queue in memory: ready, delayed and leased messages.
 
-Pure: no I/O, no clock of its own. Every operation is given the present instant `now` in Unix milliseconds, and first lets happen what time has
-brought about: delays that have passed, leases that ran out, messages and keys that expired.
+Pure: no I/O, no clock of its own. Every operation is given the present instant `now` in Unix milliseconds, and first lets happen
+what time has brought about: delays that have passed, leases that ran out, messages and keys that expired.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ class Key(NamedTuple):
 class Queue:
     """One queue.
 
-    Its owner, who keeps several: `due` is the instant before which nothing happens by itself, and `advance` is to be called when it has come (`alarm`
+    Its owner, who keeps several: `due` is the instant before which nothing happens by itself, and `advance` is to be called when
+    it has come (`alarm`
     is the owner's note of when it will look); `outbox` gathers dead letters, which the owner delivers after each operation.
     """
 
     __slots__ = (
-        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_lanes_in_order", "_leased", "_messages", "_next_id", "_prefix", "_room", "_ttl", "_usage", "_used",
-        "alarm", "bytes", "due", "name", "number", "outbox", "policy", "ready", "totals",
+        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_lanes_in_order", "_leased", "_messages", "_next_id", "_prefix",
+        "_room", "_ttl", "_usage", "_used", "alarm", "bytes", "due", "name", "number", "outbox", "policy", "ready", "totals",
     )  # fmt: skip
 
     def __init__(

@@ -2,8 +2,28 @@
 
 import json
 import re
+from collections.abc import Sequence
 
-from gmq.message import MAX_DELIVERIES, MAX_EXPIRES, MAX_LEASE, MAX_NAME_BYTES, MAX_TTL, MIN_LEASE, QueuePolicy, refuse
+from gmq.message import (
+    DEFAULT_PRIORITY,
+    MAX_COUNT,
+    MAX_DELAY,
+    MAX_DELIVERIES,
+    MAX_EXPIRES,
+    MAX_HEADERS_BYTES,
+    MAX_KEY_BYTES,
+    MAX_LEASE,
+    MAX_NAME_BYTES,
+    MAX_TTL,
+    MIN_LEASE,
+    POLICY_LEASE,
+    PRIORITIES,
+    Options,
+    QueuePolicy,
+    headers_size,
+    milliseconds,
+    refuse,
+)
 
 LONGEST_PATH = 4096
 """How much `quote` should show of a file's path: it must be found by what an error says."""
@@ -82,3 +102,60 @@ def _number(value: float) -> str:
     if isinstance(value, int):
         return str(value) if value.bit_length() <= _WRITTEN_BITS else f"an integer of {value.bit_length()} bits"
     return str(int(value)) if value.is_integer() and abs(value) < _EXACT else str(value)
+
+
+def publish_options(
+    count: int,
+    *,
+    priority: int | None = None,
+    delay: float | None = None,
+    ttl: float | None = None,
+    headers: dict[str, str] | None = None,
+    keys: Sequence[str] | None = None,
+) -> Options | None:
+    """The checked options of a publish of `count` messages; None when nothing was asked for. `delay` and `ttl` are in seconds."""
+    if priority is not None:
+        check_range("priority", priority, 0, PRIORITIES - 1)
+    if delay is not None:
+        check_range("delay", delay, 0, MAX_DELAY, "s")
+    if ttl is not None:
+        check_range("ttl", ttl, 0, MAX_TTL, "s", above=True)
+    if headers and headers_size(headers) > MAX_HEADERS_BYTES:
+        refuse(f"headers have {headers_size(headers)} bytes of names and values; they may have up to {MAX_HEADERS_BYTES}")
+    if keys is not None:
+        if len(keys) != count:
+            refuse(f"keys has {len(keys)} keys for {count} payloads; it must have one for each")
+        for key in keys:
+            check_key(key)
+    if not headers and all(option is None for option in (priority, delay, ttl, keys)):
+        return None
+    return Options(
+        DEFAULT_PRIORITY if priority is None else priority,
+        milliseconds(delay or 0),
+        None if ttl is None else milliseconds(ttl),
+        headers or None,
+        keys,
+    )
+
+
+def lease_length(lease: float | bool) -> int:  # noqa: FBT001  # `true` is the wire's word for "as the policy says"
+    """The milliseconds of a lease given in seconds, POLICY_LEASE for `True`."""
+    if lease is True:
+        return POLICY_LEASE
+    if lease is False:
+        refuse("lease is false; it may be a number of seconds, or true for the queue's own")
+    check_range("lease", lease, MIN_LEASE, MAX_LEASE, "s")
+    return milliseconds(lease)
+
+
+def check_key(key: str) -> None:
+    """Raise where `key` is no deduplication key."""
+    size = len(key.encode())
+    if not 1 <= size <= MAX_KEY_BYTES:
+        refuse(f"a key has {size} bytes; it may have 1 to {MAX_KEY_BYTES}")
+
+
+def check_count(what: str, items: Sequence[object]) -> None:
+    """Raise where a list has no or too many items."""
+    if not 1 <= len(items) <= MAX_COUNT:
+        refuse(f"{what} has {len(items)} items; it may have 1 to {MAX_COUNT}")

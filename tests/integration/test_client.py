@@ -31,8 +31,8 @@ from gmq.client import (
     TooLarge,
     Unauthorized,
 )
-from gmq.client_address import Address, parse_address
-from gmq.client_link import Backoff
+from gmq.client.address import Address, parse_address
+from gmq.client.link import Backoff
 
 DELAY = 0.5
 

@@ -41,7 +41,7 @@ class Expected:
 class Model:
     """What the queue should be."""
 
-    policy: QueuePolicy = QueuePolicy()
+    policy: QueuePolicy
     messages: list[Expected] = field(default_factory=list)
     dead: list[Expected] = field(default_factory=list)
     keys: dict[str, tuple[int, bytes, int]] = field(default_factory=dict)

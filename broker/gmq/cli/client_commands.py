@@ -28,8 +28,8 @@ from gmq.client import (
     QueuePolicy,
     Unavailable,
 )
-from gmq.client_address import parse_address
-from gmq.client_link import Backoff
+from gmq.client.address import parse_address
+from gmq.client.link import Backoff
 from gmq.message import MAX_WAIT
 
 

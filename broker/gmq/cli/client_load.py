@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from gmq.cli.client_output import Exit, Failure, messages, say
 from gmq.client import Client, GmqClientError, OutcomeUnknown
-from gmq.client_blocking import LoopThread
+from gmq.client.blocking import LoopThread
 from gmq.message import MAX_COUNT, MAX_DELAY, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_TTL, PRIORITIES, GmqError, headers_size
 from gmq.validate import check_name, check_range
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gmq.cli.client_output import Exit, Failure, say
-from gmq.client_address import Address, parse_address
+from gmq.client.address import Address, parse_address
 
 FLAGS = {
     "s": "server address, host or host:port (default localhost:4567)",

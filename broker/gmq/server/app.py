@@ -83,7 +83,10 @@ def make_hub(config: Config, storage: Storage) -> Hub:
 
 
 async def drain(hub: Hub, timeout: float) -> None:  # noqa: ASYNC109  # the time that clients have, not a time limit on this coroutine
-    """Let the clients have their replies: release who waits, finish what was received, and close every connection within `timeout` seconds."""
+    """Let the clients have their replies, and close every connection within `timeout` seconds.
+
+    Who waits is released, and what was received is finished.
+    """
     hub.broker.drain()
     for connection in list(hub.connections):
         connection.finish()

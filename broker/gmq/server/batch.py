@@ -1,6 +1,7 @@
 """Plain requests that arrived together on several connections, served as one.
 
-With many connections each brings few requests at a time, and what a broker does once per chunk costs more than what it does per request. So the
+With many connections each brings few requests at a time, and what a broker does once per chunk costs more than what it does per
+request. So the
 chunks that the event loop received in one round are decoded together, and those that are alike are given to the broker in one call.
 The replies are cut apart again; nobody's order changes.
 """
@@ -16,10 +17,10 @@ from msgspec import Struct
 
 from gmq import plain
 from gmq.broker import Broker
-from gmq.message import MAX_COUNT, GmqError, Outcome, T, Taken
+from gmq.message import MAX_COUNT, GmqError, Taken
 from gmq.plain import Acknowledges, Publishes, Run, Takes
 from gmq.server.dispatch import Counts, acknowledged_singly
-
+from gmq.storage.base import Outcome, T
 
 LARGE = 16 << 10
 """Bytes of a chunk that is worth a call by itself."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 import gmq
 from gmq import plain, protocol
 from gmq.auth import Authenticator
-from gmq.broker import Broker, Waiter, publish_options
+from gmq.broker import Broker, Waiter
 from gmq.message import (
     DEFAULT_LEASE,
     MAX_COUNT,
@@ -27,9 +27,7 @@ from gmq.message import (
     PRIORITIES,
     GmqError,
     Options,
-    Outcome,
     Settled,
-    T,
     Taken,
     refuse,
 )
@@ -54,6 +52,8 @@ from gmq.protocol import (
     SetPolicy,
     Take,
 )
+from gmq.storage.base import Outcome, T
+from gmq.validate import publish_options
 
 CAPABILITIES = (
     "batch", "dead_letter", "delay", "headers", "keys", "lease", "move", "peek", "policy", "priority", "queues", "tag", "ttl", "wait",
@@ -78,8 +78,8 @@ class Pending(Struct):
 class Dispatcher:
     """Serves the requests of one connection.
 
-    `authenticated` tells whether it has said who it is, or need not. `taken` gathers what was taken for the replies made so far: whoever cannot send them gives it back. `unserved` is the rest of a run that
-    was served in part.
+    `authenticated` tells whether it has said who it is, or need not. `taken` gathers what was taken for the replies made so far:
+    whoever cannot send them gives it back. `unserved` is the rest of a run that was served in part.
     """
 
     __slots__ = ("_authenticator", "_broker", "_counts", "authenticated", "taken", "unserved")

@@ -1,13 +1,13 @@
 """What a storage of messages does.
 
-The interface is at the level of operations, so that each storage does them its own way: memory with queues in memory, a file system with the
-same queues and a journal, a database with SQL.
+The interface is at the level of operations, so that each storage does them its own way: memory with queues in memory, a file system
+with the same queues and a journal, a database with SQL.
 
 Two ways lead to durability, and a storage may take either or both:
 
-- An operation that takes effect at once gives its result at once. Where the result still has to become durable, `commit` gives the future that stands for
-  everything done so far. The broker asks for it once after all the requests it has at hand, so many requests share one commit, and keeps their
-  replies, in order, until it is done. When it fails, each of these requests fails.
+- An operation that takes effect at once gives its result at once. Where the result still has to become durable, `commit` gives the
+  future that stands for everything done so far. The broker asks for it once, after all the requests it has at hand, so many requests
+  share one commit, and keeps their replies, in order, until it is done. When it fails, each of these requests fails.
 - An operation that only takes effect elsewhere (in a database) gives a future of its result.
 
 A storage in memory does neither: results are plain values and `commit` is None.
@@ -18,15 +18,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from asyncio import Future
 from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
 
-from gmq.message import Message, Options, Outcome, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
+from gmq.message import Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
+
+T = TypeVar("T")
+Outcome: TypeAlias = T | Future[T]
+"""What an operation gives: at once where that is possible, else a future."""
 
 
 class Storage(ABC):
     """Named queues and their messages.
 
-    Lengths of time are in milliseconds. Names, numbers and payloads were checked before they come here. Every operation raises GmqError
-    (or sets it on its future) and then has changed nothing. Operations on one queue that does not exist raise `not_found`, except publish, take, length and peek.
+    Lengths of time are in milliseconds. Names, numbers and payloads were checked before they come here. Every operation raises
+    GmqError (or sets it on its future) and then has changed nothing. Operations on a queue that does not exist raise `not_found`,
+    except publish, take, length and peek.
     """
 
     name: str
@@ -104,7 +110,10 @@ class Storage(ABC):
 
     @abstractmethod
     def move(self, queue: str, to: str | None, count: int) -> Outcome[int]:
-        """Move up to `count` ready and delayed messages, all or none, to the queue `to` (created when missing), or dead letters back to where they came from."""
+        """Move up to `count` ready and delayed messages, all or none; return how many.
+
+        They go to the queue `to`, created when missing, or, without it, dead letters to the queues that they came from.
+        """
 
     @abstractmethod
     def clear(self, queue: str) -> Outcome[int]:

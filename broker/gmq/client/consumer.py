@@ -9,13 +9,13 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from gmq.client_errors import ConnectionFailed, GmqClientError, LimitReached, OutcomeUnknown, StaleReceipt, Unavailable
-from gmq.client_link import Backoff
-from gmq.client_wire import Message
+from gmq.client.errors import ConnectionFailed, GmqClientError, LimitReached, OutcomeUnknown, StaleReceipt, Unavailable
+from gmq.client.link import Backoff
+from gmq.client.wire import Message
 from gmq.message import MAX_WAIT
 
 if TYPE_CHECKING:
-    from gmq.client_asyncio import Client
+    from gmq.client.aio import Client
 
 log = logging.getLogger("gmq.client")
 

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Literal, Self
 
 from gmq import message as domain
-from gmq.client_address import parse_address
-from gmq.client_connection import Connection
-from gmq.client_consumer import Consumer
-from gmq.client_errors import ConnectionFailed, OutcomeUnknown, RequestRefused, RequestTimeout
-from gmq.client_link import Backoff
-from gmq.client_pool import Pool, PoolOptions
-from gmq.client_wire import Hello, Message, QueueInfo, QueuePolicy, Reply, Request, Settled, encode
+from gmq.client.address import parse_address
+from gmq.client.connection import Connection
+from gmq.client.consumer import Consumer
+from gmq.client.errors import ConnectionFailed, OutcomeUnknown, RequestRefused, RequestTimeout
+from gmq.client.link import Backoff
+from gmq.client.pool import Pool, PoolOptions
+from gmq.client.wire import Hello, Message, QueueInfo, QueuePolicy, Reply, Request, Settled, encode
 from gmq.message import MAX_COUNT, QueueCounts
 
 log = logging.getLogger("gmq.client")

@@ -10,10 +10,10 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from gmq.client_asyncio import Client
-from gmq.client_consumer import Consumer
-from gmq.client_errors import ConnectionFailed
-from gmq.client_wire import Message
+from gmq.client.aio import Client
+from gmq.client.consumer import Consumer
+from gmq.client.errors import ConnectionFailed
+from gmq.client.wire import Message
 
 P = ParamSpec("P")
 R = TypeVar("R")

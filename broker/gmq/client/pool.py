@@ -6,11 +6,11 @@ import asyncio
 
 from msgspec import Struct
 
-from gmq.client_address import Address
-from gmq.client_connection import Connection, Exchange, Late, NotSent, ReplyLost, open_connection
-from gmq.client_errors import ConnectionFailed, GmqClientError, OutcomeUnknown, RequestRefused, RequestTimeout, refusal
-from gmq.client_link import Backoff, Link
-from gmq.client_wire import DONE, Reply
+from gmq.client.address import Address
+from gmq.client.connection import Connection, Exchange, Late, NotSent, ReplyLost, open_connection
+from gmq.client.errors import ConnectionFailed, GmqClientError, OutcomeUnknown, RequestRefused, RequestTimeout, refusal
+from gmq.client.link import Backoff, Link
+from gmq.client.wire import DONE, Reply
 
 SPARE_LINKS = 8
 """Connections of takes apart that are kept for the next ones."""

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from gmq.client_connection import Connection
-from gmq.client_errors import ConnectionFailed, LimitReached, Unavailable
+from gmq.client.connection import Connection
+from gmq.client.errors import ConnectionFailed, LimitReached, Unavailable
 
 log = logging.getLogger("gmq.client")
 

@@ -7,10 +7,10 @@ async with Client("localhost:4567") as client:
             print(message.text)
 """
 
-from gmq.client_asyncio import Client
-from gmq.client_blocking import BlockingClient, BlockingConsumer
-from gmq.client_consumer import Consumer
-from gmq.client_errors import (
+from gmq.client.aio import Client
+from gmq.client.blocking import BlockingClient, BlockingConsumer
+from gmq.client.consumer import Consumer
+from gmq.client.errors import (
     BadRequest,
     ConnectionFailed,
     Forbidden,
@@ -27,7 +27,7 @@ from gmq.client_errors import (
     Unauthorized,
     Unavailable,
 )
-from gmq.client_wire import Hello, Message, QueueInfo, QueuePolicy, Settled
+from gmq.client.wire import Hello, Message, QueueInfo, QueuePolicy, Settled
 from gmq.message import Dead, QueueCounts, Totals
 
 __all__ = [

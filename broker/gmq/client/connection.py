@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from gmq.client_address import Address
-from gmq.client_errors import ConnectionFailed, refusal
-from gmq.client_wire import DONE, Reply, decode_replies
+from gmq.client.address import Address
+from gmq.client.errors import ConnectionFailed, refusal
+from gmq.client.wire import DONE, Reply, decode_replies
 
 WRITE_BUFFER = 1 << 20
 """Bytes that may wait in the transport before callers wait for them to leave."""

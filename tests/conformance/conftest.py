@@ -1,0 +1,59 @@
+"""The storages that have to pass this suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Broker
+from wire import Wire
+
+STORAGES: dict[str, dict[str, Any]] = {
+    "memory": {"storage": {"type": "memory"}},
+}
+
+POLICIES = [
+    {"name": "small", "pattern": "small-*", "max_messages": 3},
+    {"name": "strict", "pattern": "strict-*", "max_deliveries": 2, "dead_letter": "dead"},
+    {"name": "dropping", "pattern": "dropping-*", "max_deliveries": 1},
+    {"name": "brief", "pattern": "brief-*", "ttl": 0.2, "lease": 0.2},
+    {"name": "vanishing", "pattern": "vanishing-*", "expires": 1},
+    {"name": "own", "pattern": "own-*", "max_deliveries": 1, "dead_letter": "own-dead", "max_messages": 2},
+]
+
+
+@pytest.fixture(scope="session", params=sorted(STORAGES))
+def storage_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker with the storage, for all tests: each uses queues of its own."""
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    broker = Broker(folder, {**STORAGES[request.param], "policies": POLICIES, "limits": {"message_size": 4096}})
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def wire(storage_broker: Broker) -> Iterator[Wire]:
+    """A connection to it."""
+    with Wire(storage_broker.host, storage_broker.port) as connection:
+        yield connection
+
+
+@pytest.fixture
+def other(storage_broker: Broker) -> Iterator[Wire]:
+    """Another connection to it."""
+    with Wire(storage_broker.host, storage_broker.port) as connection:
+        yield connection
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def queue(request: pytest.FixtureRequest) -> str:
+    """The name of a queue that no other test uses."""
+    return f"{request.node.originalname}-{next(_numbers)}"[-200:]
