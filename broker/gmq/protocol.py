@@ -271,7 +271,8 @@ def _bad_request(line: bytes, error: Exception) -> BadRequest:
     try:
         fields = _decode_any(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as malformed:
-        return BadRequest("", "", NO_TAG, GmqError("bad_request", f"the request is not JSON: {_plain_words(str(malformed))}"))
+        what = f"the request has a {_plain_words(str(error))}" if isinstance(error, msgspec.ValidationError) else None
+        return BadRequest("", "", NO_TAG, GmqError("bad_request", what or f"the request is not JSON: {_plain_words(str(malformed))}"))
     if not isinstance(fields, dict):
         return BadRequest("", "", NO_TAG, GmqError("bad_request", f"a request is a JSON object, and this is {_shown(fields)}"))
     operation, queue, tag = fields.get("operation"), fields.get("queue"), fields.get("tag")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Broker
+from broker_process import Broker
 from wire import Wire
 
 STORAGES: dict[str, dict[str, Any]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
@@ -242,7 +243,7 @@ class MemoryStorage(Storage):
             (stale if other == number else others.setdefault(other, [])).append(receipt)
         for other, part in others.items():
             stale += self._settle_one(other, part, settle)
-        return Settled(len(receipts) - len(stale), stale)
+        return Settled(len(receipts) - len(stale), in_order_of(receipts, stale))
 
     def _settle_one(self, number: str, receipts: Sequence[str], settle: Callable[[Queue, Sequence[str]], list[str]]) -> Sequence[str]:
         """Settle receipts with one queue; return what it does not know."""
@@ -312,6 +313,17 @@ class MemoryStorage(Storage):
                 self.on_ready(name)
         if self._alarms:
             self._set_timer()
+
+
+def in_order_of(receipts: Sequence[str], stale: Sequence[str]) -> list[str]:
+    """The stale ones in the order of the request; of one that stands there more than once, the last mentions."""
+    left = Counter(stale)
+    ordered: list[str] = []
+    for receipt in reversed(receipts):
+        if left[receipt]:
+            left[receipt] -= 1
+            ordered.append(receipt)
+    return ordered[::-1]
 
 
 def grouped(
