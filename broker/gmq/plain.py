@@ -25,7 +25,7 @@ from gmq.message import MAX_COUNT, Dead, Message, Taken
 
 REMEMBERED = 4096
 """Queues whose prepared bytes are kept."""
-# Requests: a run is some of a kind, which one call to the broker can serve
+# Requests: a run is some of a kind, which one call to the broker can serve. Its `width` is the bytes of each line, 0 where they differ.
 
 
 class Publishes(Struct, gc=False):
@@ -36,6 +36,7 @@ class Publishes(Struct, gc=False):
     queue: str
     payloads: Sequence[bytes]
     size: int
+    width: int = 0
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -64,6 +65,7 @@ class Takes(Struct, gc=False):
     queue: str
     lease: float | bool | None
     count: int
+    width: int = 0
 
     def __len__(self) -> int:
         return self.count
@@ -90,6 +92,7 @@ class Acknowledges(Struct, gc=False):
     queue: ClassVar[str] = ""
 
     receipts: Sequence[str]
+    width: int = 0
 
     def __len__(self) -> int:
         return len(self.receipts)
@@ -215,7 +218,9 @@ def _repeated(line: bytes, count: int) -> Run | None:
     if len(lines) != 1 or _not_canonical(line):
         return None
     request = lines[0]
-    return Takes(request.queue, request.lease, count) if isinstance(request, PlainTake) else _run_of(lines * count)
+    run = Takes(request.queue, request.lease, count) if isinstance(request, PlainTake) else _run_of(lines * count)
+    run.width = len(line)
+    return run
 
 
 def _publishes(chunk: bytes, lines: Sequence[PlainPublish]) -> Publishes | None:
@@ -225,7 +230,10 @@ def _publishes(chunk: bytes, lines: Sequence[PlainPublish]) -> Publishes | None:
         return None
     payloads = [line.payload for line in lines]
     run = Publishes(queue, payloads, sum(map(len, payloads)))
-    return run if _is_uniform(chunk, run) or _is_sound(chunk, len(lines)) else None
+    if _is_uniform(chunk, run):
+        run.width = len(chunk) // len(lines)
+        return run
+    return run if _is_sound(chunk, len(lines)) else None
 
 
 def _is_uniform(chunk: bytes, run: Publishes) -> bool:

@@ -29,18 +29,14 @@ LARGE = 16 << 10
 class Member(Protocol):
     """A connection whose requests may be served in a batch."""
 
-    @property
-    def prompt(self) -> bool:
-        """Whether a reply can leave at once: nothing stands before it, and the connection is open."""
-
     def receive(self, data: bytes) -> None:
         """Take bytes as if they came now."""
 
     def accept(self, runs: Sequence[Run], size: int) -> None:
         """Serve requests by itself."""
 
-    def write(self, data: bytes) -> None:
-        """Send replies at once."""
+    def send(self, data: bytes) -> bool:
+        """Send replies at once; False where that is not possible: something stands before them, or the connection is closing."""
 
     def reply(self, run: Run, data: bytes, taken: Taken | None) -> None:
         """Send the replies to a run, made of what was taken, when they may leave."""
@@ -81,7 +77,7 @@ class Batch:
             joined = b"".join(chunks)
             run = None if b"\\" in joined else plain.decode_run(joined)
             if run is not None and len(run) <= MAX_COUNT:
-                self._serve_run(run, shared_out(members, chunks, len(run)))
+                self._serve_run(run, shared_out(members, chunks, run.width))
                 return
         self._serve_groups(members, chunks)
 
@@ -135,29 +131,27 @@ class Batch:
         for share in shares:
             start, stop, member = share.start, share.stop, share.member
             data = replies[start * length : stop * length] if even else plain.published(queue, ids[start:stop])
-            if commit is None and member.prompt:
-                member.write(data)
-            else:
+            if commit is not None or not member.send(data):
                 member.reply(run.part(start, stop), data, None)
 
     def _take(self, run: Takes, shares: Sequence[Share]) -> None:
         taken = now(self._broker.take((run.queue,), len(run), run.lease))
-        count = len(taken.entries) or len(run)  # of requests that this answers
+        asked = len(run)
+        count = len(taken.entries) or asked  # of requests that this answers
         self._counts.requests["S"] += count
         commit = self._broker.commit()
         replies = plain.TakeReplies(run, taken)
         for share in shares:
             start, stop, member = share.start, min(share.stop, count), share.member
             if start >= stop:
-                continue
+                break
             data = replies.of(start, stop)
-            if commit is None and member.prompt:
-                member.write(data)
-            else:
+            if commit is not None or not member.send(data):
                 member.reply(run.part(start, stop), data, taken.part(start, stop))
-        for share in shares:  # who went empty-handed tries by itself: there may be more, which did not fit
-            if share.stop > count:
-                share.member.accept((run.part(max(share.start, count), share.stop),), 0)
+        if count < asked:  # who went empty-handed tries by itself: there may be more, which did not fit
+            for share in shares:
+                if share.stop > count:
+                    share.member.accept((run.part(max(share.start, count), share.stop),), 0)
 
     def _acknowledge(self, run: Acknowledges, shares: Sequence[Share]) -> None:
         settled = now(self._broker.acknowledge(run.receipts))
@@ -167,9 +161,7 @@ class Batch:
         for share in shares:
             start, stop, member = share.start, share.stop, share.member
             data = b"".join(outcomes[start:stop]) if outcomes else plain.acknowledged(stop - start)
-            if commit is None and member.prompt:
-                member.write(data)
-            else:
+            if commit is not None or not member.send(data):
                 member.reply(run.part(start, stop), data, None)
 
     _operations: ClassVar[dict[type[Run], Callable[[Batch, Any, Sequence[Share]], None]]] = {
@@ -179,14 +171,12 @@ class Batch:
     }
 
 
-def shared_out(members: Sequence[Member], chunks: Sequence[bytes], count: int) -> list[Share]:
-    """Which of the `count` requests in a run came from whom."""
-    length, rest = divmod(len(chunks[0]), max(1, chunks[0].count(b"\n")))
-    even = not rest and length * count == sum(map(len, chunks)) and all([len(chunk) % length == 0 for chunk in chunks])  # noqa: C419  # a list is faster
+def shared_out(members: Sequence[Member], chunks: Sequence[bytes], width: int) -> list[Share]:
+    """Which of the requests in a run came from whom; `width` is the run's."""
     shares: list[Share] = []
     start = 0
     for member, chunk in zip(members, chunks, strict=True):
-        stop = start + (len(chunk) // length if even else chunk.count(b"\n"))
+        stop = start + (len(chunk) // width if width else chunk.count(b"\n"))
         shares.append(Share(member, start, stop))
         start = stop
     return shares

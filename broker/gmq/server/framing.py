@@ -90,11 +90,7 @@ class Lines:
         self._parts: list[bytes] = []
         self._size = 0
         self._skipping = False
-
-    @property
-    def partial(self) -> bool:
-        """Whether a line has begun and not ended."""
-        return self._skipping or bool(self._parts)
+        self.partial = False  # whether a line has begun and not ended
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
         """Take more bytes; return all whole lines, and whether the line after them turned out to be too long just now."""
@@ -119,6 +115,7 @@ class Lines:
 
     def _keep(self, tail: bytes) -> bool:
         """Keep the beginning of a line; whether it is too long already."""
+        self.partial = self._skipping or bool(self._parts) or bool(tail)
         if self._skipping or not tail:
             return False
         self._parts.append(tail)

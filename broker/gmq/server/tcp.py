@@ -134,7 +134,10 @@ class Connection(asyncio.Protocol):
         self._watch_request()
 
     def data_received(self, data: bytes) -> None:
-        if self._plain and data.endswith(b"\n") and not self._todo and not self._lines.partial and self._may_serve():
+        if (
+            self._plain and data.endswith(b"\n") and not self._todo and not self._lines.partial
+            and self._blocker is None and not self._write_paused
+        ):  # fmt: skip
             if len(self._hub.connections) > 1:
                 self._batched = True
                 self._hub.batch.add(self, data)
@@ -372,11 +375,6 @@ class Connection(asyncio.Protocol):
 
     # Replies into bytes
 
-    @property
-    def prompt(self) -> bool:
-        """Whether a reply can leave at once: nothing stands before it, and the connection is open."""
-        return not self._slots and not self._out and not self._transport.is_closing()
-
     def _flush(self) -> None:
         """Send the replies of this turn, or give them a place behind those that wait."""
         out = self._out
@@ -385,10 +383,10 @@ class Connection(asyncio.Protocol):
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         self._out_bytes = 0
-        if self._hub.broker.commit() is None and self.prompt:
+        if self._hub.broker.commit() is None and not self._slots and not self._transport.is_closing():
             self._dispatcher.taken.clear()
             self._served.clear()
-            self.write(data)
+            self._write(data)
         else:
             slot = Slot(self._served, data, self._dispatcher.taken)
             self._served, self._dispatcher.taken = [], []
@@ -424,22 +422,28 @@ class Connection(asyncio.Protocol):
         slot.done = True
         if slot in self._tagged:
             self._tagged.discard(slot)
-            self._send(slot)
+            self._send_slot(slot)
         else:
             while self._slots and self._slots[0].done:
-                self._send(self._slots.popleft())
+                self._send_slot(self._slots.popleft())
         if self._ended:
             self._close_if_done()
 
-    def _send(self, slot: Slot) -> None:
+    def _send_slot(self, slot: Slot) -> None:
         if self._transport.is_closing():
             self._abandon(slot)
         else:
-            self.write(slot.data)
+            self._write(slot.data)
 
-    def write(self, data: bytes) -> None:
-        """Send replies at once."""
+    def send(self, data: bytes) -> bool:
+        """Send replies at once; False where that is not possible: something stands before them, or the connection is closing."""
         self._batched = False
+        if self._slots or self._out or self._transport.is_closing():
+            return False
+        self._transport.write(data)
+        return True
+
+    def _write(self, data: bytes) -> None:
         if self._framing is Framing.ONE_SHOT:
             self._transport.write(data[:-1])
             self._hang_up()
