@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from conftest import SERVER, START_TIMEOUT
+from broker_process import SERVER, START_TIMEOUT
 
 T = TypeVar("T")
 

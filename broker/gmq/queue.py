@@ -31,8 +31,8 @@ from gmq.message import (
     Taken,
     Totals,
     milliseconds,
-    refuse,
 )
+from gmq.validate import check_ttl
 
 ADVANCE_LIMIT = 10_000
 """Most deadlines of a kind that one operation settles, so that a million at once do not stop the broker; the rest follows at once."""
@@ -332,8 +332,8 @@ class Queue:
 
     def _publish(self, payloads: Sequence[bytes], options: Options, now: int) -> Sequence[int]:
         ttl = self._ttl if options.ttl is None else options.ttl
-        if ttl is not None and ttl <= options.delay:
-            refuse(f"ttl is {ttl / 1000:g} s and delay is {options.delay / 1000:g} s; the ttl must be above the delay")
+        if ttl is not None:
+            check_ttl(ttl, options.delay)
         ids: list[int | None] = [None] * len(payloads)
         digests: list[bytes] = []
         if options.keys is not None:

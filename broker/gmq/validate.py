@@ -120,6 +120,7 @@ def publish_options(
         check_range("delay", delay, 0, MAX_DELAY, "s")
     if ttl is not None:
         check_range("ttl", ttl, 0, MAX_TTL, "s", above=True)
+        check_ttl(milliseconds(ttl), milliseconds(delay or 0))
     if headers and headers_size(headers) > MAX_HEADERS_BYTES:
         refuse(f"headers have {headers_size(headers)} bytes of names and values; they may have up to {MAX_HEADERS_BYTES}")
     if keys is not None:
@@ -146,6 +147,16 @@ def lease_length(lease: float | bool) -> int:  # noqa: FBT001  # `true` is the w
         refuse("lease is false; it may be a number of seconds, or true for the queue's own")
     check_range("lease", lease, MIN_LEASE, MAX_LEASE, "s")
     return milliseconds(lease)
+
+
+def check_ttl(ttl: int, delay: int) -> None:
+    """Refuse a time to live that is over before the delay, both in milliseconds.
+
+    Raises:
+        GmqError: `bad_request`.
+    """
+    if ttl <= delay:
+        refuse(f"ttl is {ttl / 1000:g} s and delay is {delay / 1000:g} s; the ttl must be above the delay")
 
 
 def check_key(key: str) -> None:

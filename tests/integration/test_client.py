@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gmq.address import Address, parse_address
 from gmq.client import (
     BadRequest,
     BlockingClient,
@@ -31,7 +32,6 @@ from gmq.client import (
     TooLarge,
     Unauthorized,
 )
-from gmq.client.address import Address, parse_address
 from gmq.client.link import Backoff
 
 DELAY = 0.5

@@ -124,7 +124,7 @@ def test_every_block_of_commands_in_the_readme_is_tested() -> None:
 
 def test_every_make_command_of_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z]+)\b", "".join(re.findall(r"`(make [^`]+)`", README))))
+    named = set(re.findall(r"\bmake ([a-z]+)\b", " ".join(re.findall(r"`(make [^`]+)`", README))))
     assert named, "the README names no make command"
     assert named <= targets, f"the Makefile has no target {sorted(named - targets)}"
 

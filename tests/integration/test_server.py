@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from conftest import SERVER
-from helpers_server import DATA, EXIT_TIMEOUT, START_TIMEOUT, Network, Server, environment, free_port, own_network, wait_until
+from broker_process import SERVER, START_TIMEOUT
+from helpers_server import DATA, EXIT_TIMEOUT, Network, Server, environment, free_port, own_network, wait_until
 from wire import Reply, Wire, b64, one_shot
 
 MEBIBYTE = 1 << 20
@@ -497,16 +497,13 @@ def test_a_request_that_is_not_complete_does_not_hold_up_the_end(start: Callable
 
 
 class SlowReader:
-    """A client that asked for some 28 MiB of replies and has read one byte of them."""
+    """A client that asked for some 28 MiB of replies, more than the system keeps on their way, and has read one byte of them."""
 
     def __init__(self, port: int) -> None:
         with Wire("127.0.0.1", port) as wire:
             for _ in range(7):
                 wire.publish("large", bytes(MEBIBYTE))
-        self.socket = socket.socket()
-        self.socket.settimeout(START_TIMEOUT)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket = socket.create_connection(("127.0.0.1", port), START_TIMEOUT)
         self.socket.sendall(b"\n" + b'{"operation":"K","queue":"large","count":7}\n' * 3)
         self.received = self.socket.recv(1)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gmq.address import parse_address
 from gmq.cli.client_dump import dump
 from gmq.cli.client_load import load
 from gmq.cli.client_output import Exit, Failure, say, write
@@ -28,7 +29,6 @@ from gmq.client import (
     QueuePolicy,
     Unavailable,
 )
-from gmq.client.address import parse_address
 from gmq.client.link import Backoff
 from gmq.message import MAX_WAIT
 

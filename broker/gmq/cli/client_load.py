@@ -18,8 +18,8 @@ from msgspec import Struct, field
 from gmq.cli.client_output import Exit, Failure, messages, say
 from gmq.client import Client, GmqClientError, OutcomeUnknown
 from gmq.client.blocking import LoopThread
-from gmq.message import MAX_COUNT, MAX_DELAY, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_TTL, PRIORITIES, GmqError, headers_size
-from gmq.validate import check_name, check_range
+from gmq.message import MAX_COUNT, GmqError
+from gmq.validate import check_name, check_range, publish_options
 
 BATCHES_UNDER_WAY = 8
 LINE_RESERVE = 32 << 10
@@ -216,14 +216,8 @@ def _parse(text: bytes, queue: str | None, largest: int) -> Line:
         raise ValueError("it names no queue, and there is no --queue")
     check_name(line.queue)
     check_range("payload", len(line.payload or b""), 0, largest, "bytes")
-    if line.priority is not None:
-        check_range("priority", line.priority, 0, PRIORITIES - 1)
-    check_range("delay", line.delay or 0, 0, MAX_DELAY, "s")
-    if line.ttl is not None:
-        check_range("ttl", line.ttl, line.delay or 0, MAX_TTL, "s", above=True)
-    check_range("headers", headers_size(line.headers or {}), 0, MAX_HEADERS_BYTES, "bytes")
-    if line.key is not None:
-        check_range("key", len(line.key.encode()), 1, MAX_KEY_BYTES, "bytes")
+    keys = None if line.key is None else [line.key]
+    publish_options(1, priority=line.priority, delay=line.delay, ttl=line.ttl, headers=line.headers, keys=keys)
     return line
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from gmq.address import Address, parse_address
 from gmq.cli.client_output import Exit, Failure, say
-from gmq.client.address import Address, parse_address
 
 FLAGS = {
     "s": "server address, host or host:port (default localhost:4567)",

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from gmq import message as domain
-from gmq.client.address import parse_address
+from gmq.address import parse_address
 from gmq.client.connection import Connection
 from gmq.client.consumer import Consumer
 from gmq.client.errors import ConnectionFailed, OutcomeUnknown, RequestRefused, RequestTimeout

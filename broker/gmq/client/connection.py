@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from gmq.client.address import Address
+from gmq.address import Address
 from gmq.client.errors import ConnectionFailed, refusal
 from gmq.client.wire import DONE, Reply, decode_replies
 

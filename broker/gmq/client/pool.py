@@ -6,7 +6,7 @@ import asyncio
 
 from msgspec import Struct
 
-from gmq.client.address import Address
+from gmq.address import Address
 from gmq.client.connection import Connection, Exchange, Late, NotSent, ReplyLost, open_connection
 from gmq.client.errors import ConnectionFailed, GmqClientError, OutcomeUnknown, RequestRefused, RequestTimeout, refusal
 from gmq.client.link import Backoff, Link
