@@ -99,7 +99,7 @@ class Broker:
             self._check_name(queue)
         if size > self._message_size:
             self._check_sizes(payloads)
-        cost = size + len(payloads) * MESSAGE_COST
+        cost = size + len(payloads) * (MESSAGE_COST if options is None else MESSAGE_COST + options.cost)
         self._headroom -= cost
         if self._headroom < 0:
             self._check_memory(cost)

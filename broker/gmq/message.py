@@ -42,6 +42,9 @@ MAX_REPLY_BYTES = 8 << 20
 KEY_MEMORY = 5 * 60 * 1000
 """Milliseconds for which a queue remembers a deduplication key."""
 
+KEY_COST = 320
+"""Bytes of memory, about, that a remembered deduplication key takes."""
+
 POLICY_LEASE = 0
 """As the length of a lease: the one that the queue's policy says."""
 
@@ -112,6 +115,11 @@ class Options(Struct, frozen=True, gc=False):
     ttl: int | None = None
     headers: dict[str, str] | None = None
     keys: Sequence[str] | None = None
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory, about, that they add to each message."""
+        return (headers_size(self.headers) if self.headers else 0) + (KEY_COST if self.keys else 0)
 
 
 class QueuePolicy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

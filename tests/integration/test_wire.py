@@ -268,6 +268,19 @@ def test_a_reply_stops_at_8_mebibytes_with_at_least_one_message(broker: Broker) 
         assert wire.done("K", "large", count=20)["count"] == 4
 
 
+def test_a_one_shot_client_that_never_reads_its_reply_does_not_keep_its_place(start_broker: Callable[..., Broker]) -> None:
+    broker = start_broker({"limits": {"connections": 1}, "network": {"request_timeout": 0.5}})
+    with Wire(broker.host, broker.port) as wire:
+        for _ in range(8):
+            wire.publish("large", b"x" * (1 << 20))
+    with socket.create_connection((broker.host, broker.port), 20) as silent:
+        silent.sendall(b'{"operation":"K","queue":"large","count":8}')
+        deadline = time.monotonic() + 20
+        while json.loads(one_shot(broker.host, broker.port, b'{"operation":"L","queue":"large"}'))["confirmation"] == "N":
+            assert time.monotonic() < deadline, "the connection that nobody reads from still holds the only place"
+            time.sleep(0.05)
+
+
 # Order and tags
 
 
@@ -450,6 +463,11 @@ def test_the_limits_of_queues_and_memory(start_broker: Callable[..., Broker]) ->
         assert wire.take("one") == b"x", "takes go on at the limit"
         assert wire.take("one") == b"x" * 100_000
         wire.publish("one", b"x" * 100_000)
+        assert wire.take("one") == b"x" * 100_000
+        headers = {"name": "x" * 4000}
+        accepted = sum(wire.ask("P", "one", payload="", headers=headers)["confirmation"] == "Y" for _ in range(60))
+        assert 20 < accepted < 50, "headers count as memory"
+        wire.done("C", "one")
         wire.done("D", "two")
         wire.publish("three", b"x")
 

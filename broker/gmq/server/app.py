@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
@@ -25,6 +26,7 @@ from gmq.storage.memory import MemoryStorage
 log = structlog.get_logger()
 
 BACKLOG = 4096
+FREE_PORT_TRIES = 20
 
 
 class StartError(Exception):
@@ -104,14 +106,23 @@ def bind(listen: Listen) -> list[socket.socket]:
     Raises:
         StartError: one of them is in use, or none can be had.
     """
+    wanted = addresses(listen)
+    for _ in range(FREE_PORT_TRIES if listen.port == 0 else 1):
+        try:
+            return bind_all(wanted, listen.port)
+        except StartError as error:
+            failure = error  # a port that is free on one address may be taken on the next
+    raise failure
+
+
+def bind_all(wanted: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
+    """Sockets bound to the addresses that this machine has, all to one port."""
     sockets: list[socket.socket] = []
-    port, missing = listen.port, ""
-    for family, address in addresses(listen):
+    for family, address in wanted:
         try:
             one = bound(family, address, port)
         except OSError as error:
             if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                missing = f"the address {address} is not one of this machine; network.interface must be"
                 continue
             for other in sockets:
                 other.close()
@@ -119,7 +130,8 @@ def bind(listen: Listen) -> list[socket.socket]:
         sockets.append(one)
         port = one.getsockname()[1]
     if not sockets:
-        raise StartError(missing)
+        names = " and ".join(address for _, address in wanted)
+        raise StartError(f"this machine does not have the address {names}; network.interface must be one of its own, or a name for one")
     return sockets
 
 

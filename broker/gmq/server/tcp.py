@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
         hub = self._hub
         if len(hub.connections) >= hub.max_connections:
-            self._turn_away(GmqError("limit", f"there are {len(hub.connections)} connections; there may be {hub.max_connections}"))
+            self._turn_away(GmqError("limit", f"the broker has as many connections as it may have, {hub.max_connections}; try again later"))
             return
         hub.connections.add(self)
         self._watch_request()
@@ -489,7 +489,17 @@ class Connection(asyncio.Protocol):
             self._read_paused = False
             self._transport.resume_reading()
         self._transport.write_eof()
-        self._timer = self._loop.call_later(DRAIN_SECONDS, self._transport.close)
+        self._timer = self._loop.call_later(DRAIN_SECONDS, self._check_sent, self._transport.get_write_buffer_size(), self._loop.time())
+
+    def _check_sent(self, left: int, since: float) -> None:
+        """Close when all is sent, or when the client has not taken any of it for the time that a request may take."""
+        now, still = self._loop.time(), self._transport.get_write_buffer_size()
+        if not still:
+            self._transport.close()
+        elif still == left and now - since >= self._hub.request_timeout:
+            self._transport.abort()
+        else:
+            self._timer = self._loop.call_later(DRAIN_SECONDS, self._check_sent, still, since if still == left else now)
 
     def _drain(self, size: int) -> None:
         self._drained += size

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 
 from gmq.clock import steady_clock
 from gmq.message import (
+    KEY_COST,
     NEVER,
     Clock,
     GmqError,
@@ -27,8 +28,6 @@ from gmq.storage.base import Storage
 
 MESSAGE_COST = 120
 """Bytes that a message takes beside its payload and headers: measured with plain ones, somewhat more with leases and deadlines."""
-KEY_COST = 320
-"""Bytes that a remembered deduplication key takes."""
 
 
 class MemoryStorage(Storage):
