@@ -147,6 +147,8 @@ _decode_acknowledges: Callable[[bytes], list[PlainAcknowledge]] = msgspec.json.D
 _LAST_BEFORE_ONE_PAD = b"AEIMQUYcgkosw048"
 _LAST_BEFORE_TWO_PADS = b"AQgw"
 _not_canonical = re.compile(rb'=(?:(?<=[^%b=]=)"|="(?<=[^%b]=="))' % (_LAST_BEFORE_ONE_PAD, _LAST_BEFORE_TWO_PADS)).search
+# A newline that is not between the end of an object and the beginning of the next, or of nothing. (A plain object has none inside.)
+_odd_newline = re.compile(rb"\n(?:(?<!}\n)|(?!{|\Z))").search
 
 _FRAME = len('{"operation":"P","queue":"","payload":""}\n')
 _TAIL = len('"}\n')
@@ -168,7 +170,7 @@ def decode(chunk: bytes) -> list[Run] | None:
 
 def _is_sound(chunk: bytes, count: int) -> bool:
     """Whether each of `count` objects stands on a line of its own, and all base64 is canonical."""
-    return chunk.count(b"\n") == count and not _not_canonical(chunk)
+    return chunk.count(b"\n") == count and not _odd_newline(chunk) and not _not_canonical(chunk)
 
 
 def _runs(lines: Iterable[Plain]) -> Iterator[Run]:
@@ -206,7 +208,7 @@ def decode_run(chunk: bytes) -> Run | None:
             return _publishes(chunk, _decode_publishes(chunk))
         if chunk.startswith(b'{"operation":"A"'):
             lines = _decode_acknowledges(chunk)
-            return Acknowledges([line.receipt for line in lines]) if chunk.count(b"\n") == len(lines) else None
+            return Acknowledges([line.receipt for line in lines]) if _is_sound(chunk, len(lines)) else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return None
@@ -240,17 +242,18 @@ def _is_uniform(chunk: bytes, run: Publishes) -> bool:
     """Whether `chunk` is lines of one length without a superfluous byte, and the base64 in them is canonical."""
     count, size = len(run.payloads), len(run.payloads[0])
     length = _FRAME + len(run.queue.encode()) + (size + 2) // 3 * 4
-    # No stretch has room for more than its newline and a payload as long as the first; together they are as long as they can be.
+    # No stretch of `length` has room for more than its newline and, with as many pads (see below), a payload as long as the first;
+    # together the payloads are as long as they can be.
     if length * count != len(chunk) or run.size != size * count or chunk[length - 1 :: length] != b"\n" * count:
         return False
     pads = -size % 3
     if not pads:
         return True
     # The payload is the last field, or else the queue's name ends in "=" and its end could be taken for the payload's.
-    if run.queue.endswith("=") or chunk[length - _TAIL - 1 :: length] != b"=" * count:
+    end = length - _TAIL
+    if run.queue.endswith("=") or any(chunk[end - pad :: length] != b"=" * count for pad in range(1, pads + 1)):
         return False
-    last = chunk[length - _TAIL - 1 - pads :: length]
-    return not last.translate(None, _LAST_BEFORE_ONE_PAD if pads == 1 else _LAST_BEFORE_TWO_PADS)
+    return not chunk[end - pads - 1 :: length].translate(None, _LAST_BEFORE_ONE_PAD if pads == 1 else _LAST_BEFORE_TWO_PADS)
 
 
 # Replies: each is one line, with its newline

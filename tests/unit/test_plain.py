@@ -1,0 +1,133 @@
+"""The hot path of the codec against the slow one: what it decodes at once is what the lines say one by one."""
+
+from __future__ import annotations
+
+import base64
+from itertools import accumulate, pairwise
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gmq import plain, protocol
+from gmq.message import Message, Taken
+from gmq.plain import Acknowledges, Publishes, Run, Takes
+from gmq.protocol import Acknowledge, BadRequest, Item, Publish, Take
+
+LIMIT = 1 << 20
+
+texts = st.one_of(
+    st.binary(max_size=8).map(lambda payload: base64.b64encode(payload).decode()),
+    st.sampled_from(
+        ["", "QQ==", "QR==", "QUI=", "QUJ=", "QUJD", "QUJDREU=", "QUJDREV=", "QUJDRA==", "QUJDRB==", "QUJDREVG", "Q", "=", "A==="]
+    ),
+)
+queues = st.sampled_from(["q", "q=", "r=", "}", "{", "}\\n", "payload", "receipt", "é"])
+space = st.sampled_from(["", "", "", "", " ", "  ", "\n", "\t", "\r", "   \n", "\n\n"])
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> str:
+    """A line, or what should be one: white space anywhere, fields in any order."""
+    kind = draw(st.sampled_from("PPPSSA"))
+    if kind == "P":
+        fields = [f'"queue":"{draw(queues)}"', f'"payload":"{draw(texts)}"']
+    elif kind == "S":
+        fields = [
+            f'"queue":"{draw(queues)}"',
+            *draw(st.sampled_from([[], [], ['"lease":1'], ['"lease":true'], ['"lease":1.0'], ['"tag":1']])),
+        ]
+    else:
+        fields = [f'"receipt":"{draw(st.sampled_from(["", "1-2-x", "a", "}", "{"]))}"']
+    fields.insert(draw(st.sampled_from([0, 0, 0, 1])), f'"operation":"{kind}"')
+    text = "{" + ",".join(field + draw(space) for field in fields) + "}"
+    return draw(st.sampled_from(["", "", "", " "])) + text + draw(space)
+
+
+ends = st.sampled_from(["\n", "\n", "\n", "\n", "", "\r\n", "\n\n", " \n"])
+chunks = st.one_of(
+    st.lists(st.tuples(objects(), ends), min_size=1, max_size=6).map(lambda parts: "".join(text + end for text, end in parts) + "\n"),
+    st.tuples(objects(), st.integers(1, 5)).map(lambda repeated: (repeated[0] + "\n") * repeated[1]),
+    st.lists(texts, min_size=1, max_size=6).map(
+        lambda some: "".join(f'{{"operation":"P","queue":"q","payload":"{text}"}}\n' for text in some)
+    ),
+)
+
+
+def single(items: list[Item]) -> list[object]:
+    """Items in one form, each request by itself."""
+    found: list[object] = []
+    for item in items:
+        if isinstance(item, Publishes):
+            found += [("P", item.queue, payload) for payload in item.payloads]
+        elif isinstance(item, Takes):
+            found += [("S", item.queue, item.lease, type(item.lease))] * len(item)
+        elif isinstance(item, Acknowledges):
+            found += [("A", receipt) for receipt in item.receipts]
+        elif isinstance(item, Publish):
+            found.append(("P", item.queue, item.payload))
+        elif isinstance(item, Take) and not protocol.is_tagged(item):
+            found.append(("S", item.queue, item.lease, type(item.lease)))
+        elif isinstance(item, Acknowledge):
+            found.append(("A", item.receipt))
+        else:
+            found.append(type(item))
+    return found
+
+
+WHOLE = '{"operation":"P","queue":"q","payload":"%s"}\n'
+
+
+@settings(max_examples=1500, deadline=None)
+@example(chunk='{"operation":"A","receipt":"a"}{"operation":"A","receipt":"b"}\n\n')
+@example(chunk='{"operation":"S","queue":"q"}{"operation":"S","queue":"r"}\n{"operation":"S",\n"queue":"q"}\n')
+@example(
+    chunk="".join(WHOLE % text for text in ["QUJDRA==", "QUJDQUJ=", "QUJDQUJ=", "QUJDQUJ="])
+    + '{"operation":"P","queue":"q",\n\n\n\n"payload":"QQ=="}\n'
+)
+@given(chunk=chunks)
+def test_many_lines_at_once_mean_what_they_mean_one_by_one(chunk: str) -> None:
+    data = chunk.encode()
+    found = plain.decode(data)
+    lines = [protocol.decode_line(line, LIMIT) for line in data.split(b"\n") if line and not line.isspace()]
+    if found is not None:
+        assert single(list(found)) == single(list(lines))
+    items, _ = protocol.decode_lines(data, LIMIT)
+    assert single(list(items)) == single(list(lines))
+
+
+def test_plain_lines_are_decoded_at_once() -> None:
+    for text in ("QUJD", "QUI=", "QQ==", ""):
+        runs = plain.decode((WHOLE % text).encode() * 3)
+        assert runs is not None
+        assert [len(run) for run in runs] == [3]
+    mixed = "".join(WHOLE % text for text in ("QUJD", "QUI=", "QQ==", "")).encode()
+    runs = plain.decode(mixed)
+    assert runs is not None
+    assert single(list(runs)) == [("P", "q", b"ABC"), ("P", "q", b"AB"), ("P", "q", b"A"), ("P", "q", b"")]
+
+
+def test_a_refused_line_does_not_spoil_its_neighbours() -> None:
+    data = ((WHOLE % "QUJD") + "nonsense\n" + (WHOLE % "QUI=")).encode()
+    items, is_plain = protocol.decode_lines(data, LIMIT)
+    assert [type(item) for item in items] == [Publish, BadRequest, Publish]
+    assert not is_plain
+
+
+@given(counts=st.lists(st.integers(1, 700), min_size=1, max_size=6))
+def test_runs_are_not_longer_than_one_call_may_be(counts: list[int]) -> None:
+    data = "".join(f'{{"operation":"S","queue":"{number % 2}"}}\n' * count for number, count in enumerate(counts)).encode()
+    runs: list[Run] | None = plain.decode(data)
+    assert runs is not None
+    assert all(len(run) <= 1000 for run in runs)
+    assert sum(map(len, runs)) == sum(counts)
+
+
+@given(payloads=st.lists(st.binary(max_size=5), min_size=1, max_size=8), parts=st.lists(st.integers(0, 3), max_size=8))
+def test_replies_to_takes_can_be_cut_anywhere(payloads: list[bytes], parts: list[int]) -> None:
+    entries = [Message(number, payload, 5) if number % 2 else payload for number, payload in enumerate(payloads)]
+    total = len(payloads) + 3
+    for taken, lease in ((Taken("q", entries), None), (Taken("q", [Message(1, p, 5) for p in payloads], (), ["r"] * len(payloads)), 5.0)):
+        replies = plain.TakeReplies(Takes("q", lease, total), taken)
+        bounds = [0, *(min(at, total) for at in accumulate(parts)), total]
+        assert b"".join(replies.of(start, stop) for start, stop in pairwise(bounds)) == replies.of(0, total)
+        assert replies.of(0, total).count(b"\n") == total
