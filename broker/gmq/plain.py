@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import ClassVar, TypeAlias, cast
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,11 @@ from msgspec import Struct
 from gmq.message import MAX_COUNT, Dead, Message, Taken
 
 REMEMBERED = 4096
-"""Queues whose prepared bytes are kept."""
+"""Queues whose prepared bytes, and lines of takes whose meaning, are kept."""
+MAX_DECODERS = 256
+"""Queues that get a decoder of their own: those that are first to receive several publishes at a time."""
+LONGEST_REMEMBERED = 512
+"""Bytes of a line that is worth keeping."""
 # Requests: a run is some of a kind, which one call to the broker can serve. Its `width` is the bytes of each line, 0 where they differ.
 
 
@@ -168,6 +172,11 @@ def decode(chunk: bytes) -> list[Run] | None:
     return list(_runs(lines)) if lines and _is_sound(chunk, len(lines)) else None
 
 
+def may_be_odd(line: bytes) -> bool:
+    """Whether the base64 in a line may be not canonical; False where it surely is."""
+    return b"\\" in line or _not_canonical(line) is not None
+
+
 def _is_sound(chunk: bytes, count: int) -> bool:
     """Whether each of `count` objects stands on a line of its own, and all base64 is canonical."""
     return chunk.count(b"\n") == count and not _odd_newline(chunk) and not _not_canonical(chunk)
@@ -200,12 +209,14 @@ def _run_of(lines: Sequence[Plain]) -> Run:
 def decode_run(chunk: bytes) -> Run | None:
     """The requests in `chunk` where all are plain and alike, else None. There must be no backslash in it."""
     length = chunk.index(b"\n") + 1
-    count = len(chunk) // length
     try:
-        if count * length == len(chunk) and chunk == chunk[:length] * count:
-            return _repeated(chunk[:length], count)
+        if length == len(chunk):
+            return _repeated(chunk, 1)
+        line, count = chunk[:length], len(chunk) // length
+        if count * length == len(chunk) and chunk == line * count:
+            return _repeated(line, count)
         if chunk.startswith(b'{"operation":"P"'):
-            return _publishes(chunk, _decode_publishes(chunk))
+            return _publishes(chunk, _decode_publishes(line)[0].queue)
         if chunk.startswith(b'{"operation":"A"'):
             lines = _decode_acknowledges(chunk)
             return Acknowledges([line.receipt for line in lines]) if _is_sound(chunk, len(lines)) else None
@@ -216,19 +227,35 @@ def decode_run(chunk: bytes) -> Run | None:
 
 def _repeated(line: bytes, count: int) -> Run | None:
     """The requests in `count` lines that are all the same."""
+    if line.startswith(b'{"operation":"S"') and len(line) < LONGEST_REMEMBERED:
+        take = _take(line)
+        return take if take is None or count == 1 else Takes(take.queue, take.lease, count, len(line))
     lines = _decode_plain(line)
     if len(lines) != 1 or _not_canonical(line):
         return None
     request = lines[0]
-    run = Takes(request.queue, request.lease, count) if isinstance(request, PlainTake) else _run_of(lines * count)
+    if isinstance(request, PlainPublish):
+        size = len(request.payload)
+        return Publishes(request.queue, [request.payload] * count, size * count, len(line))
+    run = Takes(request.queue, request.lease, count) if isinstance(request, PlainTake) else Acknowledges([request.receipt] * count)
     run.width = len(line)
     return run
 
 
-def _publishes(chunk: bytes, lines: Sequence[PlainPublish]) -> Publishes | None:
-    """The publishes in a chunk's lines where all are to one queue, else None."""
-    queue = lines[0].queue
-    if len({line.queue for line in lines}) > 1:
+@lru_cache(maxsize=REMEMBERED)
+def _take(line: bytes) -> Takes | None:
+    """The take in a line; consumers send the same one all the time."""
+    lines = _decode_plain(line)
+    if len(lines) != 1 or not isinstance(lines[0], PlainTake):
+        return None
+    return Takes(lines[0].queue, lines[0].lease, 1, len(line))
+
+
+def _publishes(chunk: bytes, queue: str) -> Publishes | None:
+    """The publishes in a chunk's lines where all are to `queue`, else None."""
+    decode_to_queue = _decoder_to(queue)
+    lines = (decode_to_queue or _decode_publishes)(chunk)
+    if decode_to_queue is None and len({line.queue for line in lines}) > 1:
         return None
     payloads = [line.payload for line in lines]
     run = Publishes(queue, payloads, sum(map(len, payloads)))
@@ -236,6 +263,19 @@ def _publishes(chunk: bytes, lines: Sequence[PlainPublish]) -> Publishes | None:
         run.width = len(chunk) // len(lines)
         return run
     return run if _is_sound(chunk, len(lines)) else None
+
+
+_decoders: dict[str, Callable[[bytes], list[PlainPublish]]] = {}
+
+
+def _decoder_to(queue: str) -> Callable[[bytes], list[PlainPublish]] | None:
+    """A decoder of publishes to one queue alone, which compares the name and makes no string of it; None where there are enough."""
+    decoder = _decoders.get(queue)
+    if decoder is None and len(_decoders) < MAX_DECODERS:
+        fields = [("queue", Literal[queue]), ("payload", bytes)]
+        kind = msgspec.defstruct("PublishTo", fields, tag_field="operation", tag="P", forbid_unknown_fields=True, gc=False)
+        decoder = _decoders[queue] = msgspec.json.Decoder(kind).decode_lines
+    return decoder
 
 
 def _is_uniform(chunk: bytes, run: Publishes) -> bool:

@@ -213,7 +213,7 @@ def decode_line(line: bytes, limit: int) -> Item:
         return too_long(limit)
     try:
         request: AnyRequest = _decode_one(line)
-        if isinstance(request, Publish):
+        if isinstance(request, Publish) and plain.may_be_odd(line):
             _check_canonical(request, line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, GmqError) as error:
         return _bad_request(line, error)

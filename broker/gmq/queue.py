@@ -57,9 +57,9 @@ class Key(NamedTuple):
 class Queue:
     """One queue.
 
-    Its owner, who keeps several: `due` is the instant before which nothing happens by itself, and `advance` is to be called when
-    it has come (`alarm`
-    is the owner's note of when it will look); `outbox` gathers dead letters, which the owner delivers after each operation.
+    For its owner, who keeps several: `due` is the instant before which nothing happens by itself, and `advance` is to be called when it
+    has come (`alarm` is the owner's note of when it will look); `outbox` gathers dead letters, which the owner delivers after each
+    operation.
     """
 
     __slots__ = (

@@ -1,9 +1,8 @@
 """Plain requests that arrived together on several connections, served as one.
 
 With many connections each brings few requests at a time, and what a broker does once per chunk costs more than what it does per
-request. So the
-chunks that the event loop received in one round are decoded together, and those that are alike are given to the broker in one call.
-The replies are cut apart again; nobody's order changes.
+request. So the chunks that the event loop received in one round are decoded together, and those that are alike are given to the
+broker in one call. The replies are cut apart again; nobody's order changes.
 """
 
 from __future__ import annotations
@@ -59,13 +58,20 @@ class Batch:
         self._call_soon = asyncio.get_running_loop().call_soon
         self._members: list[Member] = []
         self._chunks: list[bytes] = []
+        self._last: Member | None = None  # who sent the latest chunk
 
     def add(self, member: Member, chunk: bytes) -> None:
-        """Serve a chunk of whole lines at the end of this round."""
-        if not self._members:
+        """Serve a chunk of whole lines: at once where nobody else seems to be busy, else at the end of this round."""
+        if self._members:
+            self._members.append(member)
+            self._chunks.append(chunk)
+        elif member is self._last:
+            self._serve_alone(member, chunk)
+        else:
             self._call_soon(self.serve)
-        self._members.append(member)
-        self._chunks.append(chunk)
+            self._members.append(member)
+            self._chunks.append(chunk)
+            self._last = member
 
     def serve(self) -> None:
         """Serve what has arrived so far."""
@@ -73,6 +79,7 @@ class Batch:
         if not members:
             return
         self._members, self._chunks = [], []
+        self._last = members[-1]
         if len(members) > 1 and len(chunks[0]) < LARGE:
             joined = b"".join(chunks)
             run = None if b"\\" in joined else plain.decode_run(joined)
@@ -81,8 +88,7 @@ class Batch:
                 return
         self._serve_groups(members, chunks)
 
-    def serve_alone(self, member: Member, chunk: bytes) -> None:
-        """Serve a chunk of whole lines at once: nobody else is there to share with."""
+    def _serve_alone(self, member: Member, chunk: bytes) -> None:
         runs = plain.decode(chunk)
         if runs is None:
             member.receive(chunk)

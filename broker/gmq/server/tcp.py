@@ -138,11 +138,8 @@ class Connection(asyncio.Protocol):
             self._plain and data.endswith(b"\n") and not self._todo and not self._lines.partial
             and self._blocker is None and not self._write_paused
         ):  # fmt: skip
-            if len(self._hub.connections) > 1:
-                self._batched = True
-                self._hub.batch.add(self, data)
-            else:
-                self._hub.batch.serve_alone(self, data)
+            self._batched = True
+            self._hub.batch.add(self, data)
             return
         self._leave_batch()
         if self._hung_up:
