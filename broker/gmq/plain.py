@@ -273,7 +273,8 @@ def _decoder_to(queue: str) -> Callable[[bytes], list[PlainPublish]] | None:
     decoder = _decoders.get(queue)
     if decoder is None and len(_decoders) < MAX_DECODERS:
         fields = [("queue", Literal[queue]), ("payload", bytes)]
-        kind = msgspec.defstruct("PublishTo", fields, tag_field="operation", tag="P", forbid_unknown_fields=True, gc=False)
+        made = msgspec.defstruct("PublishTo", fields, tag_field="operation", tag="P", forbid_unknown_fields=True, gc=False)
+        kind = cast("type[PlainPublish]", made)  # it has its fields, with a narrower type
         decoder = _decoders[queue] = msgspec.json.Decoder(kind).decode_lines
     return decoder
 
