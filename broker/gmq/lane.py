@@ -76,7 +76,10 @@ class Lane:
             self._spans.clear()
             return 0
         popleft = line.popleft
-        entries += [popleft() for _ in range(count)]
+        if count == 1:
+            entries.append(popleft())
+        else:
+            entries += [popleft() for _ in range(count)]
         span = self._spans[0]
         if span.count > count:  # nearly always
             spans.append(Span(span.first, span.published, span.priority, count))

@@ -164,7 +164,7 @@ class Taken(Struct):
 
     def payloads(self) -> Sequence[bytes]:
         if self.packed:
-            return cast("Sequence[bytes]", self.entries)
+            return self.entries  # type: ignore[return-value]  # packed says so
         return [entry if isinstance(entry, bytes) else entry.payload for entry in self.entries]
 
     def messages(self) -> list[Message]:

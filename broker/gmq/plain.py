@@ -340,6 +340,8 @@ def published(queue: str, ids: Sequence[int]) -> bytes:
 def taken(queue: str, payloads: Sequence[bytes]) -> bytes:
     """The replies to takes without a lease, one for each payload."""
     head, tail = _taken_head(queue), b',"confirmation":"Y","error":null,"count":1}\n'
+    if len(payloads) == 1:
+        return head + _encode(payloads[0]) + tail
     # All at once, as a JSON list: base64 has no comma, so each that is there becomes the end of a reply and the beginning of the next.
     return head + _encode(payloads)[1:-1].replace(b",", tail + head) + tail
 

@@ -141,8 +141,8 @@ class Batch:
                 member.reply(run.part(start, stop), data, None)
 
     def _take(self, run: Takes, shares: Sequence[Share]) -> None:
-        taken = now(self._broker.take((run.queue,), len(run), run.lease))
-        asked = len(run)
+        asked = run.count
+        taken = now(self._broker.take((run.queue,), asked, run.lease))
         count = len(taken.entries) or asked  # of requests that this answers
         self._counts.requests["S"] += count
         commit = self._broker.commit()
