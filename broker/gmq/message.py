@@ -184,7 +184,19 @@ class Taken(Struct):
     def part(self, start: int, stop: int) -> Taken:
         """What was taken from place `start` to place `stop`."""
         receipts = None if self.receipts is None else self.receipts[start:stop]
-        return Taken(self.queue, self.messages()[start:stop], (), receipts)
+        return Taken(self.queue, self.entries[start:stop], cut(self.spans, start, stop), receipts, self.packed)
+
+
+def cut(spans: Iterable[Span], start: int, stop: int) -> list[Span]:
+    """The spans of the packed messages from place `start` to place `stop`."""
+    found: list[Span] = []
+    for span in spans:
+        first, last = max(start, 0), min(stop, span.count)
+        if first < last:
+            found.append(Span(span.first + first, span.published, span.priority, last - first))
+        start -= span.count
+        stop -= span.count
+    return found
 
 
 def unpack(entries: Iterable[bytes | Message], spans: Iterable[Span]) -> Iterator[Message]:

@@ -358,30 +358,17 @@ def nothing(queue: str, count: int, *, with_lease: bool) -> bytes:
     return (_counted_head(queue) + (b'0,"messages":[]}\n' if with_lease else b"0}\n")) * count
 
 
-class TakeReplies:
-    """The replies to takes that were served together: the first ones got what was taken, the rest nothing."""
-
-    __slots__ = ("_messages", "_payloads", "_queue", "_receipts", "_with_lease")
-
-    def __init__(self, run: Takes, got: Taken) -> None:
-        self._queue = run.queue
-        self._with_lease = run.lease is not None
-        self._receipts = got.receipts or ()
-        self._messages = got.messages() if self._with_lease else ()
-        self._payloads = () if self._with_lease else got.payloads()
-
-    def of(self, start: int, stop: int) -> bytes:
-        """The replies from `start` to `stop`."""
-        if self._with_lease:
-            messages = self._messages[start:stop]
-            count = len(messages)
-            replies = leased(self._queue, messages, self._receipts[start:stop]) if count else b""
-        else:
-            payloads = self._payloads[start:stop]
-            count = len(payloads)
-            replies = taken(self._queue, payloads) if count else b""
-        missing = stop - start - count
-        return replies + nothing(self._queue, missing, with_lease=self._with_lease) if missing else replies
+def take_replies(run: Takes, got: Taken, start: int, stop: int) -> bytes:
+    """The replies from `start` to `stop` to takes that were served together: the first ones got what was taken, the rest nothing."""
+    entries = got.entries if not start and stop >= len(got.entries) else got.entries[start:stop]
+    count = len(entries)
+    if not count:
+        return nothing(run.queue, stop - start, with_lease=run.lease is not None)
+    part = Taken(got.queue, entries, packed=got.packed)
+    receipts = got.receipts
+    replies = taken(run.queue, part.payloads()) if receipts is None else leased(run.queue, part.messages(), receipts[start:stop])
+    missing = stop - start - count
+    return replies + nothing(run.queue, missing, with_lease=run.lease is not None) if missing else replies
 
 
 def acknowledged(count: int) -> bytes:

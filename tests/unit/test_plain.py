@@ -127,7 +127,9 @@ def test_replies_to_takes_can_be_cut_anywhere(payloads: list[bytes], parts: list
     entries = [Message(number, payload, 5) if number % 2 else payload for number, payload in enumerate(payloads)]
     total = len(payloads) + 3
     for taken, lease in ((Taken("q", entries), None), (Taken("q", [Message(1, p, 5) for p in payloads], (), ["r"] * len(payloads)), 5.0)):
-        replies = plain.TakeReplies(Takes("q", lease, total), taken)
+        run = Takes("q", lease, total)
         bounds = [0, *(min(at, total) for at in accumulate(parts)), total]
-        assert b"".join(replies.of(start, stop) for start, stop in pairwise(bounds)) == replies.of(0, total)
-        assert replies.of(0, total).count(b"\n") == total
+        assert b"".join(plain.take_replies(run, taken, start, stop) for start, stop in pairwise(bounds)) == plain.take_replies(
+            run, taken, 0, total
+        )
+        assert plain.take_replies(run, taken, 0, total).count(b"\n") == total

@@ -146,12 +146,11 @@ class Batch:
         count = len(taken.entries) or asked  # of requests that this answers
         self._counts.requests["S"] += count
         commit = self._broker.commit()
-        replies = plain.TakeReplies(run, taken)
         for share in shares:
             start, stop, member = share.start, min(share.stop, count), share.member
             if start >= stop:
                 break
-            data = replies.of(start, stop)
+            data = plain.take_replies(run, taken, start, stop)
             if commit is not None or not member.send(data):
                 member.reply(run.part(start, stop), data, taken.part(start, stop))
         if count < asked:  # who went empty-handed tries by itself: there may be more, which did not fit
