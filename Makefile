@@ -42,7 +42,7 @@ docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
 	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) -o requirements/dev.txt
-LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock'
+LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean:  ## remove what make made

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gmq.auth import Authenticator
 from gmq.broker import Broker
 from gmq.message import Limits, QueuePolicy
-from gmq.server.tcp import Connection, Hub
+from gmq.server.hub import Hub
+from gmq.server.tcp import Connection
 from gmq.storage.memory import MemoryStorage
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from gmq.auth import Authenticator
 from gmq.broker import Broker
 from gmq.message import GmqError, Limits, Options, QueuePolicy
-from gmq.server.tcp import Connection, Hub
+from gmq.server.hub import Hub
+from gmq.server.tcp import Connection
 from gmq.storage.memory import MemoryStorage
 
 

@@ -19,7 +19,8 @@ from gmq.broker import Broker
 from gmq.config import Config
 from gmq.listen import Listen
 from gmq.protocol import line_limit
-from gmq.server.tcp import Connection, Hub
+from gmq.server.hub import Hub
+from gmq.server.tcp import Connection
 from gmq.storage.base import Storage
 from gmq.storage.memory import MemoryStorage
 

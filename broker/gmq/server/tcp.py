@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from asyncio import Future
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,14 +16,13 @@ from typing import Any
 import structlog
 
 from gmq import protocol
-from gmq.auth import Authenticator
-from gmq.broker import Broker, Waiter
+from gmq.broker import Waiter
 from gmq.message import MAX_WAITING, GmqError, Taken
 from gmq.plain import Run
 from gmq.protocol import Item
-from gmq.server.batch import Batch
-from gmq.server.dispatch import Counts, Dispatcher, Pending
+from gmq.server.dispatch import Dispatcher, Pending
 from gmq.server.framing import FirstObject, Lines, Verdict
+from gmq.server.hub import Hub
 
 log = structlog.get_logger()
 
@@ -42,36 +41,6 @@ class Framing(enum.Enum):
     UNDECIDED = enum.auto()
     LINES = enum.auto()
     ONE_SHOT = enum.auto()
-
-
-class Hub:
-    """What the connections of one broker share. `request_timeout` is in seconds."""
-
-    def __init__(
-        self, broker: Broker, authenticator: Authenticator, *, line_limit: int, request_timeout: float, max_connections: int
-    ) -> None:
-        self.broker = broker
-        self.authenticator = authenticator
-        self.counts = Counts(Counter(), Counter())
-        self.line_limit = line_limit
-        self.request_timeout = request_timeout
-        self.max_connections = max_connections
-        self.batching = broker.storage.immediate
-        self.connections: set[Connection] = set()
-        self.batch = Batch(broker, self.counts)
-        self._empty = asyncio.Event()
-
-    def leave(self, connection: Connection) -> None:
-        """A connection is gone."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self._empty.set()
-
-    async def emptied(self) -> None:
-        """Return when there are no connections."""
-        while self.connections:
-            self._empty.clear()
-            await self._empty.wait()
 
 
 class Slot:

@@ -1,0 +1,45 @@
+"""What the connections of one broker share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from gmq.auth import Authenticator
+from gmq.broker import Broker
+from gmq.server.batch import Batch
+from gmq.server.dispatch import Counts
+
+if TYPE_CHECKING:  # they know each other
+    from gmq.server.tcp import Connection
+
+
+class Hub:
+    """What the connections of one broker share. `request_timeout` is in seconds."""
+
+    def __init__(
+        self, broker: Broker, authenticator: Authenticator, *, line_limit: int, request_timeout: float, max_connections: int
+    ) -> None:
+        self.broker = broker
+        self.authenticator = authenticator
+        self.counts = Counts(Counter(), Counter())
+        self.line_limit = line_limit
+        self.request_timeout = request_timeout
+        self.max_connections = max_connections
+        self.batching = broker.storage.immediate
+        self.connections: set[Connection] = set()
+        self.batch = Batch(broker, self.counts)
+        self._empty = asyncio.Event()
+
+    def leave(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Return when there are no connections."""
+        while self.connections:
+            self._empty.clear()
+            await self._empty.wait()
