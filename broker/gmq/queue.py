@@ -63,8 +63,8 @@ class Queue:
     """
 
     __slots__ = (
-        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_lanes_in_order", "_leased", "_messages", "_next_id", "_prefix",
-        "_room", "_ttl", "_usage", "_used", "alarm", "bytes", "due", "name", "number", "outbox", "policy", "ready", "totals",
+        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_lanes_in_order", "_leased", "_next_id", "_prefix",
+        "_room", "_ttl", "_usage", "_used", "alarm", "bytes", "due", "messages", "name", "number", "outbox", "policy", "ready", "totals",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +77,7 @@ class Queue:
         self._usage = usage or Usage()
         self._lanes: dict[int, Lane] = {}
         self._lanes_in_order: list[Lane] = []  # the highest priority first
-        self._messages = 0  # in every state
+        self.messages = 0  # in every state
         self._delayed: Deadlines[int, Message] = Deadlines()
         self._leased: Deadlines[str, Message] = Deadlines()
         self._expiring: Deadlines[int, Message] = Deadlines()
@@ -91,10 +91,6 @@ class Queue:
         self.outbox: list[Message] = []
         self.totals = Totals()
         self.set_policy(policy, capacity, now)
-
-    def __len__(self) -> int:
-        """Messages in every state."""
-        return self._messages
 
     @property
     def next_id(self) -> int:
@@ -111,7 +107,7 @@ class Queue:
         if options is not None or self._ttl is not None:
             return self._publish(payloads, options or Options(), now)
         count = len(payloads)
-        if self._messages + count > self._room:
+        if self.messages + count > self._room:
             self._refuse_full(count)
         first = self._next_id
         self._next_id = first + count
@@ -210,7 +206,7 @@ class Queue:
     def clear(self, now: int) -> int:
         """Remove every message; receipts become stale, keys stay remembered."""
         self._touch(now)
-        count = len(self)
+        count = self.messages
         for lane in self._lanes_in_order:
             lane.clear()
         self._delayed.clear()
@@ -259,7 +255,7 @@ class Queue:
     def room(self, now: int) -> int:
         """How many messages may still be added."""
         self.advance_if_due(now)
-        return max(0, self._room - len(self))
+        return max(0, self._room - self.messages)
 
     def set_policy(self, policy: QueuePolicy, capacity: int, now: int) -> None:
         """Replace the policy; `capacity` is the broker's own limit of messages."""
@@ -270,7 +266,7 @@ class Queue:
 
     def idle(self, now: int) -> bool:
         """Whether the policy says that this queue, empty and unused for so long, should go."""
-        return self.policy.expires is not None and not len(self) and not self._keys and now >= self._idle_at(now)
+        return self.policy.expires is not None and not self.messages and not self._keys and now >= self._idle_at(now)
 
     def counts(self, now: int) -> QueueCounts:
         """Messages by state, and bytes."""
@@ -313,7 +309,7 @@ class Queue:
     def _idle_at(self, now: int) -> int:
         if self.policy.expires is None:
             return NEVER
-        return (now if len(self) or self._keys else self._used) + milliseconds(self.policy.expires)
+        return (now if self.messages or self._keys else self._used) + milliseconds(self.policy.expires)
 
     def _forget_keys(self, now: int) -> None:
         while self._keys and next(iter(self._keys.values())).until <= now:
@@ -340,7 +336,7 @@ class Queue:
             digests = [blake2b(payload, digest_size=16).digest() for payload in payloads]
             ids = self._known(options.keys, digests, now)
         fresh = self._fresh(ids, options.keys)
-        if fresh and len(self) + len(fresh) > self._room:
+        if fresh and self.messages + len(fresh) > self._room:
             self._refuse_full(len(fresh))
         if options.keys is not None and len(self._keys) + len(fresh) > self._keys_limit:
             raise GmqError(
@@ -477,7 +473,7 @@ class Queue:
         return lane
 
     def _account(self, messages: int, size: int) -> None:
-        self._messages += messages
+        self.messages += messages
         self.bytes += size
         usage = self._usage
         usage.bytes += size
@@ -487,5 +483,5 @@ class Queue:
 
     def _refuse_full(self, count: int) -> NoReturn:
         raise GmqError(
-            "queue_full", f"queue {self.name!r} holds {len(self)} messages; it may hold {self._room}, and {count} more do not fit"
+            "queue_full", f"queue {self.name!r} holds {self.messages} messages; it may hold {self._room}, and {count} more do not fit"
         )

@@ -162,3 +162,39 @@ def test_a_message_moved_back_starts_with_no_deliveries(wire: Wire, queue: str) 
     wire.done("M", dead)
     (again,) = wire.lease(name)
     assert (again["deliveries"], again["dead"], again["payload"]) == (1, None, b64(b"x"))
+
+
+def test_an_empty_dead_letter_queue_stays_what_it_was_when_a_letter_arrives(wire: Wire, queue: str) -> None:
+    dead = f"{queue}-dead"
+    first = wire.publish(dead, b"x", key="k")
+    wire.done("Y", dead, policy={"lease": 7})
+    assert wire.take(dead) == b"x"
+    wire.publish(queue, b"poison")
+    wire.done("Y", queue, policy={"max_deliveries": 1, "dead_letter": dead})
+    (message,) = wire.lease(queue)
+    wire.done("N", receipt=message["receipt"])
+    info = wire.done("I", dead)
+    assert (info["policy"], info["totals"]["published"]) == ({"lease": 7}, 1), "the queue was replaced by a new one"
+    assert wire.lease(dead)[0]["id"] > first, "an id was used again"
+    assert wire.publish(dead, b"x", key="k") == first, "its keys are remembered"
+
+
+def test_an_empty_queue_stays_what_it_was_when_messages_are_moved_there(wire: Wire, queue: str) -> None:
+    target = f"{queue}-target"
+    first = wire.publish(target, b"x")
+    wire.done("Y", target, policy={"lease": 7})
+    assert wire.take(target) == b"x"
+    wire.publish(queue, b"y")
+    wire.done("M", queue, to=target)
+    assert wire.done("I", target)["policy"] == {"lease": 7}
+    assert wire.lease(target)[0]["id"] > first, "an id was used again"
+
+
+def test_a_policy_of_an_empty_queue_is_heeded_by_a_move(wire: Wire, queue: str) -> None:
+    target = f"{queue}-target"
+    wire.publish(target, b"x")
+    wire.done("Y", target, policy={"max_messages": 1})
+    assert wire.take(target) == b"x"
+    wire.done("P", queue, payloads=["YQ==", "Yg=="])
+    assert wire.refused("M", queue, to=target)["code"] == "queue_full"
+    assert wire.counts(queue) == (2, 0, 0)

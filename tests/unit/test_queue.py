@@ -285,7 +285,7 @@ class QueueMachine(RuleBasedStateMachine):
         ready = len(self.model.ready(self.now))
         assert (counts.ready, counts.delayed, counts.leased) == (ready, len(self.model.messages) - ready - leased, leased)
         assert counts.bytes == self.usage.bytes == sum(len(one.payload) for one in self.model.messages)
-        assert self.usage.messages == len(self.queue) == len(self.model.messages)
+        assert self.usage.messages == self.queue.messages == len(self.model.messages)
         assert self.usage.keys == len(self.model.keys)
         assert (self.queue.totals.expired, self.queue.totals.dropped) == (self.model.expired, self.model.dropped)
         assert sorted(one.id for one in self.queue.outbox) == sorted(one.id for one in self.model.dead), "the wrong dead letters"

@@ -93,7 +93,7 @@ class MemoryStorage(Storage):
 
     def undo(self, taken: Taken) -> None:
         now = self._clock()
-        queue = self._queues.get(taken.queue) or self._create(taken.queue, now)
+        queue = self._found(taken.queue, now)
         queue.undo(taken, now)
         self._done(queue)
         self.on_ready(queue.name)
@@ -139,7 +139,7 @@ class MemoryStorage(Storage):
     def move(self, queue: str, to: str | None, count: int) -> int:
         now = self._clock()
         source = self._existing(queue)
-        withdrawn = source.withdraw(count if to is not None else len(source), now)
+        withdrawn = source.withdraw(count if to is not None else source.messages, now)
         groups, rest = grouped(withdrawn, to, count)
         try:
             self._check_room(groups, now)
@@ -150,7 +150,7 @@ class MemoryStorage(Storage):
             source.restore(rest, now)
             self._done(source)
         for name, messages in groups.items():
-            target = self._queues.get(name) or self._create(name, now)
+            target = self._found(name, now)
             for ready_at, message in messages:
                 if to is None:
                     message.dead = None
@@ -201,10 +201,12 @@ class MemoryStorage(Storage):
         self._queues[queue.name] = queue
         self._by_number[f"{queue.number:x}"] = queue
 
-    def _create(self, name: str, now: int) -> Queue:
-        """A new queue for messages that must not be lost, whatever the limit of queues says."""
-        queue = self._build(name, now)
-        self._register(queue)
+    def _found(self, name: str, now: int) -> Queue:
+        """The queue of a name, made where it is missing: for messages that must not be lost, whatever the limit of queues says."""
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._build(name, now)
+            self._register(queue)
         return queue
 
     def _forget(self, queue: Queue) -> None:
@@ -218,7 +220,7 @@ class MemoryStorage(Storage):
         if missing and len(self._queues) + len(missing) > self._limits.queues:
             raise self._too_many_queues(missing[0])
         for name, messages in groups.items():
-            room = (self._queues.get(name) or self._build(name, now)).room(now)
+            room = (self._build(name, now) if name in missing else self._queues[name]).room(now)
             if len(messages) > room:
                 raise GmqError(
                     "queue_full", f"queue {name!r} has room for {room} more messages, and {len(messages)} were to be moved there"
@@ -275,7 +277,7 @@ class MemoryStorage(Storage):
         letters, queue.outbox = queue.outbox, []
         name = queue.policy.dead_letter or queue.name
         now = self._clock()
-        target = self._queues.get(name) or self._create(name, now)
+        target = self._found(name, now)
         for message in letters:
             target.adopt(message, now, now)
         self._done(target)
