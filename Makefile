@@ -14,8 +14,15 @@ run: $(STAMP)  ## start a broker on this machine, port 4567 (ARGS="-f FILE" for 
 	$(BIN)/gmqserver $(ARGS)
 
 .PHONY: test
-test: $(STAMP)  ## run the tests (ARGS="-k NAME" for some of them)
+test: $(STAMP) mariadb  ## run the tests (ARGS="-k NAME" for some of them)
 	$(BIN)/pytest -n auto $(ARGS)
+
+# The tests of the storage mysql start a MariaDB of their own; without the program they are skipped, and say so.
+.PHONY: mariadb
+mariadb:
+	@command -v mariadbd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mariadb-server; } \
+		|| echo "The tests of the storage mysql will be skipped: apt-get install mariadb-server"
 
 .PHONY: check
 check: $(STAMP)  ## format, lint, types and layers
@@ -29,6 +36,10 @@ check: $(STAMP)  ## format, lint, types and layers
 format: $(STAMP)  ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: crash
+crash: $(STAMP)  ## kill brokers under load and check what comes out (ARGS="--help" tells the choices)
+	PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)  ## measure the broker beside its peers (ARGS="--help" tells the choices)

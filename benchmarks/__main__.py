@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
 from benchmarks import footprints, report
-from benchmarks.contender import Contender
+from benchmarks.contender import playing
 from benchmarks.load import BenchmarkError
 from benchmarks.results import Results
 from benchmarks.rounds import QUICK, Effort, play
 from benchmarks.sections import SECTIONS, Section
-from benchmarks.servers import Cores, Server, running
+from benchmarks.servers import Cores, Entrant, Server
+from benchmarks.yardsticks import IN_MEMORY, file_system
 
 START_UP: Final = "startup"
 MEMORY: Final = "memory"
-PARTS: Final = ("latency", "publish", "take", "lease", "batch", START_UP, MEMORY)
+PARTS: Final = ("latency", "publish", "queues", "take", "lease", "batch", START_UP, MEMORY)
 
 
 def main() -> int:
@@ -32,7 +35,11 @@ def main() -> int:
         signal.signal(number, _leave)
     gc.disable()  # a pause of ours would be read as the server's; what is made here is freed without it
     effort = replace(QUICK if chosen.quick else Effort(), **({"rounds": chosen.rounds} if chosen.rounds else {}))
+    tempfile.tempdir = str(chosen.folder)
     cores = Cores.pick()
+    os.sched_setaffinity(0, {cores.generator})
+    if file_system(chosen.folder).startswith(IN_MEMORY):
+        _say(f"{chosen.folder} is kept in memory: the durable figures prove nothing. --folder takes one that is on a disk.")
     if cores.shared:
         _say("Only one core may be used: the load generator runs on the servers', and takes its time from them.")
     try:
@@ -50,12 +57,15 @@ def _run(chosen: argparse.Namespace, effort: Effort, cores: Cores) -> int:
     for section in SECTIONS:
         if section.name not in chosen.sections:
             continue
-        servers = _installed(section, chosen.servers)
-        versions |= {server.name: server.version() for server in servers}
-        results = _measure(section, servers, chosen.only, effort, cores)
+        if section.database and not section.database.installed:
+            _say(f"The section {section.name} is left out: {section.database.remedy}")
+            continue
+        entrants = _installed(section, chosen.servers)
+        versions |= {entrant.name: entrant.version() for entrant in entrants}
+        results = _measure(section, entrants, chosen.only, replace(effort, requests=min(effort.requests, section.requests)), cores)
         done.append((section, results))
         print(report.show(section, results, effort), flush=True)
-    about = report.machine(cores, versions)
+    about = report.machine(cores, chosen.folder, versions)
     print(", ".join(f"{name}: {value}" for name, value in about.items()))
     if chosen.json:
         chosen.json.write_text(report.document(about, effort, done))
@@ -63,34 +73,35 @@ def _run(chosen: argparse.Namespace, effort: Effort, cores: Cores) -> int:
     return 1 if missed and chosen.strict else 0
 
 
-def _measure(section: Section, servers: Sequence[Server], parts: Sequence[str], effort: Effort, cores: Cores) -> Results:
+def _measure(section: Section, entrants: Sequence[Entrant], parts: Sequence[str], effort: Effort, cores: Cores) -> Results:
     results = Results()
-    if START_UP in parts:
+    servers = [entrant for entrant in entrants if isinstance(entrant, Server)]
+    if START_UP in parts and section.footprints:
         _say("start-up")
         footprints.start_ups(servers, cores, effort, results)
-    if MEMORY in parts:
+    if MEMORY in parts and section.footprints:
         _say("memory")
         footprints.memory(servers, cores, effort, results)
     rows = [row for row in section.rows if row.part in parts]
-    if rows:
+    if rows and entrants:
         with ExitStack() as stack:
-            processes = [stack.enter_context(running(server, cores)) for server in servers]
-            contenders = [stack.enter_context(closing(Contender(process))) for process in processes]
-            play(contenders, rows, effort, results, _say)
+            if section.database:
+                stack.enter_context(section.database.running(cores))
+            play([stack.enter_context(playing(entrant, cores)) for entrant in entrants], rows, effort, results, _say)
     return results
 
 
-def _installed(section: Section, names: Sequence[str]) -> list[Server]:
-    """The servers of a section that are wanted and here; the others are told about."""
-    wanted = [server for server in section.servers if server.name in names]
-    for server in wanted:
-        if not server.installed:
-            _say(f"{server.name} is not installed and is left out: {server.remedy}")
-    return [server for server in wanted if server.installed]
+def _installed(section: Section, names: Sequence[str]) -> list[Entrant]:
+    """The entrants of a section that are wanted and here; the others are told about."""
+    wanted = [entrant for entrant in section.entrants if entrant.name in names]
+    for entrant in wanted:
+        if not entrant.installed:
+            _say(f"{entrant.name} is not installed and is left out: {entrant.remedy}")
+    return [entrant for entrant in wanted if entrant.installed]
 
 
 def _arguments() -> argparse.Namespace:
-    servers = list(dict.fromkeys(server.name for section in SECTIONS for server in section.servers))
+    servers = list(dict.fromkeys(entrant.name for section in SECTIONS for entrant in section.entrants))
     sections = [section.name for section in SECTIONS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the broker beside its peers.")
     parser.add_argument("--rounds", type=int, help=f"how often everything is measured (default {Effort().rounds})")
@@ -98,6 +109,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=_some(PARTS), default=PARTS, metavar="PART,...", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--servers", type=_some(servers), default=servers, metavar="SERVER,...", help=f"of {', '.join(servers)}")
     parser.add_argument("--sections", type=_some(sections), default=sections, metavar="SECTION,...", help=f"of {', '.join(sections)}")
+    parser.add_argument(
+        "--folder",
+        type=_folder,
+        default=Path("/var/tmp"),
+        metavar="DIR",
+        help="what is written goes there: a folder on the disk to measure",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there, too")
     parser.add_argument("--strict", action="store_true", help="end with 1 when a figure is missed")
     return parser.parse_args()
@@ -114,6 +132,13 @@ def _some(names: Sequence[str]) -> Callable[[str], list[str]]:
         return words
 
     return read
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return folder
 
 
 def _say(text: str) -> None:

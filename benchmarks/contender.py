@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 from benchmarks.load import BenchmarkError, Exchange, Lane, blaming, connect, drive, lane, latencies, rehearse
 from benchmarks.results import Sample
-from benchmarks.servers import Process
+from benchmarks.rounds import Player
+from benchmarks.servers import Cores, Entrant, Process, Server, running
 from benchmarks.work import Operation, Row, Shape
+from benchmarks.yardsticks import Yardstick
 
 CONNECTIONS: Final = 16
 MOST_MESSAGES: Final = 1_000_000  # that a measurement queues
@@ -19,6 +23,8 @@ ENOUGH: Final = 0.1  # seconds of publish and take that tell the pace
 
 
 class Contender:
+    """Plays the rows over connections."""
+
     def __init__(self, process: Process) -> None:
         self.name = process.server.name
         self._process = process
@@ -44,7 +50,9 @@ class Contender:
         most = min(MOST_MESSAGES, MOST_BYTES // shape.size) // shape.messages if self._keeps else MOST_ECHOES // shape.messages
         while True:
             self._windows[shape] = windows
-            took = self.fill(shape) + self.drain(shape)
+            took = self.fill(shape)
+            drained = self.drain(shape)
+            took += took if shape.queues > 1 else drained  # many queues are cleared, which tells nothing of a pace
             if took > ENOUGH or windows >= most:
                 break
             windows *= 4
@@ -60,6 +68,11 @@ class Contender:
 
     def drain(self, shape: Shape) -> float:
         """Take everything outside the measurements, and return the seconds that took."""
+        if shape.queues > 1 and self._level:
+            # Which connection published how much is left to chance, and each has queues of its own: takes would miss some.
+            self._dialect.clear(self._links[0], shape.queues)
+            self._level = 0
+            return 0.0
         return self._run(self._plain(Operation.TAKE, shape), self._level // shape.messages).seconds if self._level else 0.0
 
     def measure(self, row: Row) -> Sample:
@@ -141,3 +154,14 @@ class Contender:
         """The row of this operation in batches, or one by one where there are none."""
         row = Row(operation, shape)
         return row if self.offers(row) else Row(operation, shape.unbatched)
+
+
+@contextmanager
+def playing(entrant: Entrant, cores: Cores) -> Iterator[Player]:
+    """Let a server run, or a yardstick be laid, for as long as the block lasts."""
+    if isinstance(entrant, Server):
+        with running(entrant, cores) as process, closing(Contender(process)) as player:
+            yield player
+    elif isinstance(entrant, Yardstick):
+        with entrant.playing(cores) as player:
+            yield player

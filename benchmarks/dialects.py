@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from benchmarks.load import BenchmarkError, Exchange, Follow, converse
-from benchmarks.work import MARK, Operation, Shape, payloads
+from benchmarks.work import MANY, MARK, Operation, Shape, payloads
 
 QUEUE: Final = "bench"
 Item = TypeVar("Item")
@@ -25,6 +25,7 @@ class Dialect(ABC):
     hello: bytes  # what a new server is asked first
     hello_end: bytes  # how the answer to it ends
     refusal = b"\0"  # what only a bad answer contains
+    queues = 1  # over which it can spread its work
 
     def greet(self, link: socket.socket, number: int) -> None:  # noqa: B027
         """Make a new connection, the `number`-th, ready for work."""
@@ -44,8 +45,14 @@ class Dialect(ABC):
 
     def exchange(self, operation: Operation, shape: Shape, number: int) -> Exchange | None:
         """One window of the `number`-th connection; None when the protocol has no such operation."""
+        if shape.queues > self.queues:
+            return None
         makers = {Operation.PUBLISH: self.publish, Operation.TAKE: self.take, Operation.LEASE: self.lease}
         return makers[operation](shape, number)
+
+    def clear(self, link: socket.socket, queues: int) -> None:
+        """Empty so many queues at once."""
+        raise BenchmarkError(f"There is no way to clear {queues} queues over {link}")
 
     @abstractmethod
     def count(self, link: socket.socket, expected: int) -> int:
@@ -59,6 +66,8 @@ class Gmq(Dialect):
     hello = b"\n" + json.dumps({"operation": "L", "queue": QUEUE, "auth": _auth}).encode() + b"\n"
     hello_end = b"}\n"
     refusal = b'"confirmation":"N"'
+    queues = MANY
+    _counts: Final = 400  # tries: on a database the counts may be two seconds old
 
     def greet(self, link: socket.socket, number: int) -> None:  # noqa: ARG002
         reply = json.loads(converse(link, b"\n" + _line({"operation": "H", "auth": self._auth}), 1))
@@ -67,20 +76,22 @@ class Gmq(Dialect):
 
     def publish(self, shape: Shape, number: int) -> Exchange:
         messages = [base64.b64encode(one).decode() for one in payloads(shape.messages, shape.size, number)]
+        queues = self._queues(shape, number)
         if shape.batch == 1:
-            requests = [_line({"operation": "P", "queue": QUEUE, "payload": one}) for one in messages]
+            requests = [_line({"operation": "P", "queue": queue, "payload": one}) for queue, one in zip(queues, messages, strict=True)]
         else:
-            requests = [_line({"operation": "P", "queue": QUEUE, "payloads": some}) for some in _chunks(messages, shape.batch)]
+            chunks = _chunks(messages, shape.batch)
+            requests = [_line({"operation": "P", "queue": queue, "payloads": some}) for queue, some in zip(queues, chunks, strict=True)]
         return Exchange(b"".join(requests), shape.messages, shape.window, b'"confirmation":"Y"', shape.window)
 
-    def take(self, shape: Shape, number: int) -> Exchange:  # noqa: ARG002
+    def take(self, shape: Shape, number: int) -> Exchange:
         more = {"count": shape.batch} if shape.batch > 1 else {}
-        request = _line({"operation": "S", "queue": QUEUE, **more}) * shape.window
+        requests = [_line({"operation": "S", "queue": queue, **more}) for queue in self._queues(shape, number)]
         # Messages of a batch carry ids and times, whose sizes change.
-        return Exchange(request, shape.messages, shape.window, base64.b64encode(MARK), shape.messages, steady=shape.batch == 1)
+        return Exchange(b"".join(requests), shape.messages, shape.window, base64.b64encode(MARK), shape.messages, steady=shape.batch == 1)
 
     def lease(self, shape: Shape, number: int) -> Exchange | None:  # noqa: ARG002
-        if shape.batch > 1:
+        if shape.batch > 1 or shape.queues > 1:
             return None
         request = _line({"operation": "S", "queue": QUEUE, "lease": LEASE}) * shape.window
         settle = _settler(rb'"receipt":"([^"]+)"', shape.window, b'{"operation":"A","receipt":"', b'"}\n')
@@ -93,13 +104,27 @@ class Gmq(Dialect):
             follow=Follow(settle, shape.window, b'"confirmation":"Y"'),
         )
 
-    def count(self, link: socket.socket, expected: int) -> int:  # noqa: ARG002
-        reply = json.loads(converse(link, _line({"operation": "I", "queue": QUEUE}), 1))
-        if reply["confirmation"] == "Y":
-            return int(reply["ready"]) + int(reply["delayed"]) + int(reply["leased"])
-        if reply["code"] == "not_found":
-            return 0
-        raise BenchmarkError(f"GMQ does not count: {reply['error']}")
+    def clear(self, link: socket.socket, queues: int) -> None:
+        requests = b"".join(_line({"operation": "C", "queue": _queue(number, queues)}) for number in range(queues))
+        replies = converse(link, requests, queues)
+        if replies.count(b'"confirmation":"Y"') != queues:
+            raise BenchmarkError(f"GMQ does not clear all of {queues} queues: {replies[:300]!r}")
+
+    def count(self, link: socket.socket, expected: int) -> int:
+        messages = -1
+        for _ in range(self._counts):
+            reply = json.loads(converse(link, _line({"operation": "Q"}), 1))
+            if reply["confirmation"] != "Y":
+                raise BenchmarkError(f"GMQ does not count: {reply['error']}")
+            messages = sum(int(queue["ready"]) + int(queue["delayed"]) + int(queue["leased"]) for queue in reply["queues"])
+            if messages == expected:
+                break
+            time.sleep(0.01)
+        return messages
+
+    def _queues(self, shape: Shape, number: int) -> list[str]:
+        """The queue of each request of a window."""
+        return [_queue(number * shape.window + place, shape.queues) for place in range(shape.window)]
 
 
 class Echo(Dialect):
@@ -256,6 +281,10 @@ def _settler(pattern: bytes, messages: int, head: bytes, tail: bytes) -> Callabl
         return head + between.join(names) + tail
 
     return settle
+
+
+def _queue(number: int, queues: int) -> str:
+    return f"{QUEUE}-{number % queues}" if queues > 1 else QUEUE
 
 
 def _line(request: Mapping[str, object]) -> bytes:

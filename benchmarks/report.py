@@ -15,6 +15,7 @@ from benchmarks.rounds import Effort
 from benchmarks.sections import Section
 from benchmarks.servers import MIB, Cores
 from benchmarks.work import Row
+from benchmarks.yardsticks import file_system
 
 NONE: Final = "-"
 RATE: Final = ("operation", "bytes", "shape", "server", "thousand/s", "min", "max", "gmq is", "generator busy", "server busy")
@@ -57,7 +58,7 @@ def misses(section: Section, results: Results) -> list[str]:
     return [target.title for target, figure in measured if figure is not None and not target.reached(figure)]
 
 
-def machine(cores: Cores, versions: Mapping[str, str]) -> dict[str, Any]:
+def machine(cores: Cores, folder: Path, versions: Mapping[str, str]) -> dict[str, Any]:
     """What it ran on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
@@ -66,6 +67,7 @@ def machine(cores: Cores, versions: Mapping[str, str]) -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         **asdict(cores),
+        "folder": f"{folder} ({file_system(folder)})",
         "system": system,
         "python": platform.python_version(),
         "versions": dict(versions),
@@ -85,6 +87,7 @@ def _section(section: Section, results: Results) -> dict[str, Any]:
             "connections": row.shape.connections,
             "window": row.shape.window,
             "batch": row.shape.batch,
+            "queues": row.shape.queues,
             "size": row.shape.size,
             "servers": {server: _figures(results, row, server) for server in results.samples[row]},
         }

@@ -7,11 +7,32 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
-from benchmarks.contender import Contender
 from benchmarks.load import blaming
 from benchmarks.results import Results, Sample
 from benchmarks.work import Row, Shape
+
+
+class Player(Protocol):
+    """Who takes part in the rounds."""
+
+    name: str
+
+    def offers(self, row: Row) -> bool:
+        """Whether it has such an operation."""
+
+    def calibrate(self, shape: Shape, seconds: float) -> None:
+        """Choose how much of this shape a measurement publishes and takes, so that both together take twice `seconds`."""
+
+    def measure(self, row: Row) -> Sample:
+        """Run a row once: a publish begins with nothing queued, a take or a lease empties what was filled."""
+
+    def time(self, row: Row, count: int) -> Sample:
+        """Latencies of `count` requests, one after the other."""
+
+    def drain(self, shape: Shape) -> float:
+        """Empty it outside the measurements, and return the seconds that took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +50,7 @@ class Effort:
 QUICK = Effort(rounds=2, seconds=0.08, blocks=2, requests=500, starts=3, queued=64_000)
 
 
-def play(contenders: Sequence[Contender], rows: Sequence[Row], effort: Effort, results: Results, say: Callable[[str], None]) -> None:
+def play(contenders: Sequence[Player], rows: Sequence[Row], effort: Effort, results: Results, say: Callable[[str], None]) -> None:
     """Measure every row on every contender that has it, in each round."""
     shapes = [(shape, list(some)) for shape, some in itertools.groupby(rows, lambda row: row.shape)]
     for shape, some in shapes:
@@ -47,14 +68,14 @@ def play(contenders: Sequence[Contender], rows: Sequence[Row], effort: Effort, r
                 _measure(order, shape, some, results)
 
 
-def _calibrate(contenders: Sequence[Contender], shape: Shape, rows: Sequence[Row], effort: Effort) -> None:
+def _calibrate(contenders: Sequence[Player], shape: Shape, rows: Sequence[Row], effort: Effort) -> None:
     for contender in contenders:
         if any(contender.offers(row) for row in rows):
             with blaming(contender.name):
                 contender.calibrate(shape, effort.seconds)
 
 
-def _measure(contenders: Sequence[Contender], shape: Shape, rows: Sequence[Row], results: Results) -> None:
+def _measure(contenders: Sequence[Player], shape: Shape, rows: Sequence[Row], results: Results) -> None:
     for row in rows:
         for contender in contenders:
             if contender.offers(row):
@@ -65,7 +86,7 @@ def _measure(contenders: Sequence[Contender], shape: Shape, rows: Sequence[Row],
             contender.drain(shape)
 
 
-def _time(contenders: Sequence[Contender], rows: Sequence[Row], effort: Effort, results: Results) -> None:
+def _time(contenders: Sequence[Player], rows: Sequence[Row], effort: Effort, results: Results) -> None:
     offers = [(row, contender) for row in rows for contender in contenders if contender.offers(row)]
     samples: list[list[Sample]] = [[] for _ in offers]
     for _ in range(effort.blocks):

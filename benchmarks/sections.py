@@ -6,20 +6,55 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import targets
-from benchmarks.servers import Beanstalkd, Echo, Gmq, Nats, Redis, Server
+from benchmarks.mariadb import GmqOnMariaDb, MariaDb
+from benchmarks.plain_sql import PlainSql
+from benchmarks.servers import Beanstalkd, Echo, Entrant, Gmq, Nats, Redis
 from benchmarks.targets import Target
-from benchmarks.work import Row, rows
+from benchmarks.work import Row, durable_rows, rows, sql_rows
+from benchmarks.yardsticks import Disk
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
     name: str  # on the command line
     title: str
-    servers: tuple[Server, ...]
+    entrants: tuple[Entrant, ...]
     rows: tuple[Row, ...]
     targets: tuple[Target, ...]
+    footprints: bool = False  # whether start-up and memory are measured
+    requests: int = 800  # of a block of latencies, at most
+    database: MariaDb | None = None  # that runs beside its servers
 
+
+_DATABASE: Final = MariaDb()
+
+# Redis rewrites a log that has grown, beside its work, and would take the others' time with it: that is off.
+_DURABLE_REDIS: Final = Redis("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 
 SECTIONS: Final = (
-    Section("memory", "In memory: everything is lost at exit", (Echo(), Gmq(), Redis(), Beanstalkd(), Nats()), rows(), targets.MEMORY),
+    Section(
+        "memory",
+        "In memory: everything is lost at exit",
+        (Echo(), Gmq(), Redis(), Beanstalkd(), Nats()),
+        rows(),
+        targets.MEMORY,
+        footprints=True,
+    ),
+    Section(
+        "durable",
+        "Durable: a reply says that the disk has it",
+        (Echo(), Disk(), Gmq("filesystem"), _DURABLE_REDIS, Beanstalkd(sync=True), Nats("file")),
+        durable_rows(),
+        targets.DURABLE,
+        requests=150,
+    ),
+    Section(
+        "sql",
+        "On a database: a reply says that the transaction was committed",
+        (GmqOnMariaDb(_DATABASE), PlainSql(_DATABASE)),
+        sql_rows(),
+        targets.SQL,
+        requests=50,
+        database=_DATABASE,
+    ),
 )

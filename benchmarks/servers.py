@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,10 +46,27 @@ class Cores:
         return self.server == self.generator
 
 
-class Server(ABC):
-    """A kind of server under one configuration."""
+class Entrant(ABC):
+    """What a section measures."""
 
     name: str
+
+    @abstractmethod
+    def version(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def installed(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def remedy(self) -> str:
+        """What brings it where it is not installed."""
+
+
+class Server(Entrant):
+    """A kind of server under one configuration."""
+
     keeps = True  # messages, so that its memory grows with them
 
     @property
@@ -60,22 +77,20 @@ class Server(ABC):
     def command(self, port: int, folder: Path) -> list[str]:
         """The command that serves on `port` and keeps what it must in `folder`."""
 
-    @abstractmethod
-    def version(self) -> str: ...
+    def core(self, cores: Cores) -> int:
+        """Where it runs."""
+        return cores.server
 
     @property
     def remedy(self) -> str:
-        """What brings a server that is not installed: every peer is in the Debian package of its own name."""
-        return f"apt-get install {self.name}"
+        return f"apt-get install {self.name}"  # every peer is in the Debian package of its own name
 
     @property
     def installed(self) -> bool:
         return bool(shutil.which(self._program()))
 
     def _program(self) -> str:
-        # Daemons live where a user's PATH need not lead.
-        places = [*os.get_exec_path(), "/usr/sbin", "/usr/local/sbin"]
-        return shutil.which(self.name, path=os.pathsep.join(places)) or self.name
+        return daemon(self.name)
 
     def _ask_version(self, flag: str) -> str:
         said = subprocess.run([self._program(), flag], capture_output=True, text=True, check=True).stdout
@@ -88,22 +103,24 @@ class Gmq(Server):
 
     name = "gmq"
 
-    def __init__(self, storage: dict[str, object] | None = None) -> None:
-        self._storage = storage or {"type": "memory"}
+    def __init__(self, storage: str = "memory") -> None:
+        self._storage = storage
 
     @property
     def dialect(self) -> dialects.Dialect:
         return dialects.Gmq()
 
-    def command(self, port: int, folder: Path) -> list[str]:
-        config = {
+    def config(self, port: int, folder: Path) -> dict[str, object]:
+        return {
             "auth": {"user": "bench", "password": "bench"},
             "network": {"port": str(port), "interface": "127.0.0.1"},
-            "storage": self._storage,
+            "storage": {"type": self._storage, "path": str(folder / "data")},
             "limits": {"queue_messages": 2_000_000},
         }
+
+    def command(self, port: int, folder: Path) -> list[str]:
         file = folder / "gmq.json"
-        file.write_text(json.dumps(config))
+        file.write_text(json.dumps(self.config(port, folder)))
         return [self._program(), "-f", str(file)]
 
     def version(self) -> str:
@@ -197,28 +214,29 @@ class Nats(Server):
         return self._ask_version("-v")
 
 
-class Process:
-    """A server that runs, pinned to its core."""
+class Child:
+    """A process of ours, pinned to a core."""
 
-    def __init__(self, server: Server, cores: Cores, folder: Path) -> None:
-        self.server = server
-        self.port = _free_port()
+    def __init__(self, name: str, command: Sequence[str], core: int, folder: Path) -> None:
+        self.name = name
         self._log = folder / "output"
-        command = server.command(self.port, folder)
+        before = os.sched_getaffinity(0)
         # The affinity of this moment is inherited by the child and by every thread it will have.
-        os.sched_setaffinity(0, {cores.server})
-        with self._log.open("wb") as log:
-            started = time.perf_counter()
-            # In a session of its own, so that Ctrl-C reaches us alone and we end it.
-            self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        os.sched_setaffinity(0, {core})
         try:
-            os.sched_setaffinity(0, {cores.generator})
-            with blaming(server.name):
-                self._await_reply(started)
-        except BaseException:
-            self.stop()
-            raise
-        self.start_up = time.perf_counter() - started  # seconds from the spawn to the first reply
+            with self._log.open("wb") as log:
+                self.started = time.perf_counter()
+                # In a session of its own, so that Ctrl-C reaches us alone and we end it.
+                self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        finally:
+            os.sched_setaffinity(0, before)
+
+    def check(self) -> None:
+        """Complain where it ended, or had its time to start."""
+        if self._popen.poll() is not None:
+            raise BenchmarkError(f"It ended with {self._popen.returncode}:\n{self.output()}")
+        if time.perf_counter() > self.started + START:
+            raise BenchmarkError(f"It did not listen within {START} s:\n{self.output()}")
 
     def resident(self) -> int:
         """Bytes of memory the process holds."""
@@ -237,7 +255,7 @@ class Process:
             self._popen.terminate()
             self._popen.wait(STOP)
         except subprocess.TimeoutExpired:
-            print(f"{self.server.name} did not end within {STOP} s of the request to, and was killed", file=sys.stderr)
+            print(f"{self.name} did not end within {STOP} s of the request to, and was killed", file=sys.stderr)
         finally:
             self._popen.kill()
             self._popen.wait()
@@ -246,21 +264,34 @@ class Process:
         """The last of what the process wrote."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-10:])
 
-    def _await_reply(self, started: float) -> None:
+
+class Process(Child):
+    """A server that runs, and answers."""
+
+    def __init__(self, server: Server, cores: Cores, folder: Path) -> None:
+        self.server = server
+        self.port = free_port()
+        super().__init__(server.name, server.command(self.port, folder), server.core(cores), folder)
+        try:
+            with blaming(server.name):
+                self._await_reply()
+        except BaseException:
+            self.stop()
+            raise
+        self.start_up = time.perf_counter() - self.started  # seconds from the spawn to the first reply
+
+    def _await_reply(self) -> None:
         dialect = self.server.dialect
-        with self._connect(started) as link:
+        with self._connect() as link:
             reply = converse(link, dialect.hello, 1)
             while not reply.endswith(dialect.hello_end):
                 reply += converse(link, b"", 1)
         if dialect.refusal in reply:
             raise BenchmarkError(f"It answered {reply!r}")
 
-    def _connect(self, started: float) -> socket.socket:
+    def _connect(self) -> socket.socket:
         while True:
-            if self._popen.poll() is not None:
-                raise BenchmarkError(f"It ended with {self._popen.returncode}:\n{self.output()}")
-            if time.perf_counter() > started + START:
-                raise BenchmarkError(f"It did not listen within {START} s:\n{self.output()}")
+            self.check()
             try:
                 return connect(self.port)
             except ConnectionRefusedError:
@@ -278,7 +309,7 @@ def running(server: Server, cores: Cores) -> Iterator[Process]:
             process.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens on.
 
     Out of the system's range for outgoing connections, where a connection to a server that does not listen yet may meet itself.
@@ -287,3 +318,9 @@ def _free_port() -> int:
         port = random.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+def daemon(name: str) -> str:
+    """The path of a program, which may live where a user's PATH need not lead; its bare name where it is nowhere."""
+    places = [*os.get_exec_path(), "/usr/sbin", "/usr/local/sbin"]
+    return shutil.which(name, path=os.pathsep.join(places)) or name

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.results import OURS, Results, Sample
-from benchmarks.work import SMALL, Operation, Row, Shape
+from benchmarks.work import MANY, SMALL, Operation, Row, Shape
 
 ONE: Final = Shape(1, 1, SMALL)
 SIXTEEN: Final = Shape(16, 16, SMALL)
+DEEP: Final = Shape(16, 256, SMALL)
+MANY_QUEUES: Final = Shape(16, 16, SMALL, queues=MANY)
 MILLION: Final = 1_000_000
 
 
@@ -31,15 +34,15 @@ class Target:
         return f"{'>=' if self.at_least else '<='} {self.bound:g}{self.unit}"
 
 
-def faster(operation: Operation, peer: str, theirs: str, times: float) -> Target:
-    """At 16 x 16 and 128 bytes, so many times the peer's messages per second."""
-    row = Row(operation, SIXTEEN)
+def faster(operation: Operation, peer: str, theirs: str, times: float, shape: Shape = SIXTEEN) -> Target:
+    """So many times the peer's messages per second."""
+    row = Row(operation, shape)
 
     def measure(results: Results) -> float | None:
         ratio = results.ratio(row, peer, Sample.rate)
         return ratio.median if ratio else None
 
-    return Target(f"{operation} 16 x 16, against {peer} {theirs}", times, at_least=True, unit=" x", measure=measure)
+    return Target(f"{operation} {shape}, against {peer} {theirs}", times, at_least=True, unit=" x", measure=measure)
 
 
 def latency(operation: Operation, times: float) -> Target:
@@ -51,6 +54,29 @@ def latency(operation: Operation, times: float) -> Target:
         return ratio.median if ratio else None
 
     return Target(f"{operation}, window 1, p50 against the echo's", times, at_least=False, unit=" x", measure=measure)
+
+
+def durable_latency(times: float) -> Target:
+    """With one publish in flight, at most so many times what the network and the disk take by themselves: echo, append and sync."""
+    row = Row(Operation.PUBLISH, ONE)
+
+    def measure(results: Results) -> float | None:
+        samples = [results.samples.get(row, {}).get(name, []) for name in (OURS, "echo", "disk")]
+        ratios = [our.p50() / (echo.p50() + disk.p50()) for our, echo, disk in zip(*samples, strict=False)]
+        return statistics.median(ratios) if ratios else None
+
+    return Target("publish, window 1, p50 against the echo's and the disk's together", times, at_least=False, unit=" x", measure=measure)
+
+
+def spread(times: float) -> Target:
+    """Publishes that go over many queues, at least so many times as fast as those to one."""
+
+    def measure(results: Results) -> float | None:
+        samples = [results.samples.get(Row(Operation.PUBLISH, shape), {}).get(OURS, []) for shape in (MANY_QUEUES, SIXTEEN)]
+        ratios = [many.rate() / one.rate() for many, one in zip(*samples, strict=False)]
+        return statistics.median(ratios) if ratios else None
+
+    return Target(f"publish {MANY_QUEUES}, against one queue", times, at_least=True, unit=" x", measure=measure)
 
 
 def start_up(seconds: float) -> Target:
@@ -80,4 +106,19 @@ MEMORY: Final = (
     latency(Operation.TAKE, 1.15),
     start_up(0.35),
     per_message(400),
+)
+
+DURABLE: Final = (
+    faster(Operation.PUBLISH, "redis-server", "LPUSH, appendfsync always", 1.2),
+    faster(Operation.PUBLISH, "redis-server", "LPUSH, appendfsync always", 1.3, DEEP),
+    faster(Operation.PUBLISH, "beanstalkd", "put, -b -f 0", 30),
+    faster(Operation.PUBLISH, "nats-server", "JetStream publish, file", 1.3),
+    faster(Operation.TAKE, "redis-server", "RPOP, appendfsync always", 1.4),
+    spread(0.8),
+    durable_latency(1.3),
+)
+
+SQL: Final = (
+    faster(Operation.PUBLISH, "sql", "INSERT + COMMIT on 16 connections", 5),
+    faster(Operation.TAKE, "sql", "SELECT ... SKIP LOCKED + DELETE + COMMIT on 16 connections", 5),
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 BATCH: Final = 64  # messages
+MANY: Final = 256  # queues
 SMALL: Final = 128  # bytes
 LARGE: Final = 1024  # bytes
 MARK: Final = b"benchmark"  # every payload begins with it; 9 bytes, so that its base64 is the beginning of the payload's
@@ -23,12 +24,16 @@ class Operation(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Traffic: `window` requests in flight on each connection, `batch` messages of `size` bytes in each request."""
+    """Traffic: `window` requests in flight on each connection, `batch` messages of `size` bytes in each request.
+
+    Consecutive requests of a connection go to consecutive ones of the `queues`.
+    """
 
     connections: int
     window: int
     size: int
     batch: int = 1
+    queues: int = 1
 
     @property
     def messages(self) -> int:
@@ -47,7 +52,8 @@ class Shape:
 
     def __str__(self) -> str:
         batches = f" of {self.batch}" if self.batch > 1 else ""
-        return f"{self.connections} x {self.window}{batches}"
+        queues = f" over {self.queues} queues" if self.queues > 1 else ""
+        return f"{self.connections} x {self.window}{batches}{queues}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Row:
     @property
     def part(self) -> str:
         """The word that selects it on the command line."""
+        if self.shape.queues > 1:
+            return "queues"
         if self.shape.batch > 1:
             return "batch"
         if self.shape.single:
@@ -81,6 +89,19 @@ def rows(sizes: Sequence[int] = (SMALL, LARGE)) -> tuple[Row, ...]:
             made += [Row(Operation.LEASE, shape)] if shape in leased else []
         made += [Row(operation, Shape(16, 1, size, BATCH)) for operation in (Operation.PUBLISH, Operation.TAKE)]
     return tuple(made)
+
+
+def durable_rows() -> tuple[Row, ...]:
+    """The rows of the small size, and a publish over many queues beside the one on a single queue."""
+    made = list(rows((SMALL,)))
+    single = Row(Operation.PUBLISH, Shape(16, 16, SMALL))
+    made.insert(made.index(single), Row(Operation.PUBLISH, replace(single.shape, queues=MANY)))
+    return tuple(made)
+
+
+def sql_rows() -> tuple[Row, ...]:
+    """The rows of the small size without batches."""
+    return tuple(row for row in rows((SMALL,)) if row.shape.batch == 1)
 
 
 def payloads(count: int, size: int, seed: int) -> list[bytes]:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mariadb
 from broker_process import Broker
+from mariadb import SharedMariaDb
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the folder of the MariaDB that the workers share; whoever needs it first starts it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[mariadb.FOLDER] = tempfile.mkdtemp(prefix="gmq-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop that MariaDB."""
+    if not hasattr(config, "workerinput") and mariadb.FOLDER in os.environ:
+        folder = Path(os.environ.pop(mariadb.FOLDER))
+        mariadb.stop_shared_server(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_mariadb() -> SharedMariaDb:
+    """A MariaDB for tests that use a database of their own, and leave the server as it is."""
+    if mariadb.MISSING:
+        pytest.skip(mariadb.MISSING)
+    return SharedMariaDb(mariadb.shared_server())
 
 
 @pytest.fixture

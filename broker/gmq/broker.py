@@ -9,6 +9,9 @@ import asyncio
 from asyncio import Future
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
+
+from msgspec import Struct
 
 from gmq.message import (
     MAX_COUNT,
@@ -35,18 +38,23 @@ from gmq.validate import check_count, check_name, check_policy, check_range, lea
 MESSAGE_COST = 256
 """Bytes of memory allowed for what a new message takes beside its payload, until the storage tells what it is."""
 MAX_NAMES = 10_000
+FIRST_WAVE = 16
+"""For how many waiting consumers a take is begun when a queue has something; twice as many follow when all of them got some of it."""
 
 
 class Waiter:
     """A consumer that waits for a message; `future` is done when it has one or its time is up (then with an empty result)."""
 
-    __slots__ = ("_timer", "count", "future", "lease", "queues")
+    __slots__ = ("_timer", "again", "asking", "count", "ended", "future", "lease", "queues")
 
     def __init__(self, queues: Sequence[str], count: int, lease: int | None) -> None:
         self.queues = queues
         self.count = count
         self.lease = lease
         self.future: Future[Taken] = asyncio.get_running_loop().create_future()
+        self.asking = False  # a take for it is under way
+        self.again = False  # there may be more than that take saw
+        self.ended = False  # its time was up meanwhile
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, wait: float) -> None:
@@ -54,8 +62,11 @@ class Waiter:
         self._timer = asyncio.get_running_loop().call_later(wait, self.end)
 
     def end(self) -> None:
-        """End the wait with what there is: nothing."""
-        self.finish(Taken(""))
+        """End the wait with what there is: nothing, or what the take under way gets."""
+        if self.asking:
+            self.ended = True
+        else:
+            self.finish(Taken(""))
 
     def finish(self, result: Taken | BaseException) -> bool:
         """Give the result; False when the wait is over already."""
@@ -68,6 +79,18 @@ class Waiter:
         else:
             self.future.set_exception(result)
         return True
+
+
+class Wave(Struct):
+    """Takes under way for consumers that wait for one queue: how many were begun, are left, and got something.
+
+    `again` says that messages may have come that these takes did not see.
+    """
+
+    size: int = 0
+    left: int = 0
+    served: int = 0
+    again: bool = False
 
 
 class Broker:
@@ -86,15 +109,26 @@ class Broker:
         self._headroom = 0  # bytes that may be published before the storage has to be asked again how much it holds
         self._names: set[str] = set()  # some that were found good
         self._waiting: dict[str, dict[Waiter, None]] = {}
-        self._serving: set[str] = set()
+        self._waves: dict[str, Wave] = {}
         self._woken: dict[str, None] = {}
+        self._late = not storage.immediate
         storage.on_ready = self._wake
+        storage.waited = self._waiting.keys
 
     def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None = None) -> Outcome[Sequence[int]]:
         """Add one message per payload, of `size` bytes together, all or none, and return their ids.
 
         See `validate.publish_options` for the options.
         """
+        self._check_publish(queue, payloads, size, options)
+        return self.storage.publish(queue, payloads, size, options)
+
+    def publish_run(self, queue: str, payloads: Sequence[bytes], size: int) -> Outcome[Sequence[int | GmqError]]:
+        """Publish for requests of one payload each, see `Storage.publish_run`."""
+        self._check_publish(queue, payloads, size, None)
+        return self.storage.publish_run(queue, payloads, size)
+
+    def _check_publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None) -> None:
         if queue not in self._names:
             self._check_name(queue)
         if size > self._message_size:
@@ -103,33 +137,63 @@ class Broker:
         self._headroom -= cost
         if self._headroom < 0:
             self._check_memory(cost)
-        return self.storage.publish(queue, payloads, size, options)
+
+    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes]) -> Sequence[int | GmqError]:
+        """Publish one message to each of several queues, see `Storage.publish_spread`."""
+        size = sum(map(len, payloads))
+        cost = size + len(payloads) * MESSAGE_COST
+        good = size <= self._message_size or max(map(len, payloads)) <= self._message_size
+        if good and self._headroom >= cost and self._names.issuperset(queues):
+            self._headroom -= cost
+            return self.storage.publish_spread(queues, payloads)
+        results: list[int | GmqError] = []
+        for queue, payload in zip(queues, payloads, strict=True):
+            try:
+                self._check_publish(queue, (payload,), len(payload), None)
+                results += self.storage.publish_spread((queue,), (payload,))
+            except GmqError as error:  # one that is refused must not keep the others
+                results.append(error)
+        return results
 
     def take(self, queues: Sequence[str], count: int = 1, lease: float | bool | None = None) -> Outcome[Taken]:  # noqa: FBT001  # `true` is the wire's word for "as the policy says"
         """Hand out up to `count` messages of the first of `queues` that has any; see `validate.lease_length` for the lease."""
+        self._check_take(queues, count)
+        for name in queues:
+            if name in self._waiting and (not self._late or name in self._woken):
+                self._woken.pop(name, None)
+                self._serve(name)  # they were first
+        return self.storage.take(queues, count, MAX_REPLY_BYTES, None if lease is None else lease_length(lease))
+
+    def _check_take(self, queues: Sequence[str], count: int) -> None:
         if len(queues) > MAX_QUEUES_OF_A_TAKE:
             refuse(f"queues has {len(queues)} names; it may have 1 to {MAX_QUEUES_OF_A_TAKE}")
         for name in queues:
             if name not in self._names:
                 self._check_name(name)
-            if name in self._waiting:
-                self._serve(name)  # they were first
         if not 1 <= count <= MAX_COUNT:
             check_range("count", count, 1, MAX_COUNT)
-        return self.storage.take(queues, count, MAX_REPLY_BYTES, None if lease is None else lease_length(lease))
 
-    def subscribe(self, queues: Sequence[str], count: int, lease: float | bool | None, wait: float) -> Taken | Waiter:  # noqa: FBT001  # as above
+    def subscribe(self, queues: Sequence[str], count: int, lease: float | bool | None, wait: float) -> Outcome[Taken] | Waiter:  # noqa: FBT001  # as above
         """Take, and where there is nothing wait up to `wait` seconds for a message, behind those who wait already."""
         check_range("wait", wait, 0, MAX_WAIT, "s")
+        if self._late and wait and not self.draining and all(queue in self._waiting for queue in queues):
+            # Those before it found nothing, and are to be the first to know when there is something.
+            self._check_take(queues, count)
+            return self._wait(Waiter(queues, count, None if lease is None else lease_length(lease)), wait)
         outcome = self.take(queues, count, lease)
-        if isinstance(outcome, Taken) and (outcome.entries or not wait or self.draining):
+        if not wait or self.draining or (isinstance(outcome, Taken) and outcome.entries):
             return outcome
         waiter = Waiter(queues, count, None if lease is None else lease_length(lease))
-        for name in queues:
+        if isinstance(outcome, Future):
+            waiter.asking = True
+            outcome.add_done_callback(partial(self._answered, None, waiter))
+        return self._wait(waiter, wait)
+
+    def _wait(self, waiter: Waiter, wait: float) -> Waiter:
+        """Put a consumer at the end of the lines that it waits in."""
+        for name in waiter.queues:
             self._waiting.setdefault(name, {})[waiter] = None
         waiter.future.add_done_callback(partial(self._leave, waiter))
-        if isinstance(outcome, Future):
-            outcome.add_done_callback(partial(self._served, None, waiter))
         waiter.start(wait)
         return waiter
 
@@ -225,34 +289,84 @@ class Broker:
 
     def _serve(self, name: str) -> None:
         """Give messages to the consumers that wait for this queue, first waiting, first served."""
-        while (line := self._waiting.get(name)) and name not in self._serving:
+        if self._late:
+            self._serve_later(name, FIRST_WAVE)
+            return
+        while line := self._waiting.get(name):
             waiter = next(iter(line))
-            outcome = self.storage.take(waiter.queues, waiter.count, MAX_REPLY_BYTES, waiter.lease)
+            try:
+                outcome = self._take_for(waiter)
+            except GmqError:
+                return  # the storage cannot serve now; it tells when there is something again
             if isinstance(outcome, Future):
-                self._serving.add(name)
-                outcome.add_done_callback(partial(self._served, name, waiter))
-                return
+                raise TypeError(f"the storage {self.storage.name} answers at once, as it says, or later, but not both")
             if not self._give(waiter, outcome):
                 return
 
-    def _served(self, name: str | None, waiter: Waiter, outcome: Future[Taken]) -> None:
-        """Go on where a storage answered later; `name` is the queue that is being served, None for a first try."""
-        if name is not None:
-            self._serving.discard(name)
+    def _serve_later(self, name: str, most: int) -> None:
+        """Begin takes for the first who wait, all in one round so that the storage can do them together."""
+        if name in self._waves:
+            self._waves[name].again = True
+            return
+        wave = Wave()
+        for waiter in list(islice(self._waiting.get(name, ()), most)):
+            if waiter.asking:
+                waiter.again = True  # nobody behind it is to be served before it
+                break
+            if not waiter.future.done():
+                wave.size += 1
+                self._ask(waiter, name)
+        if wave.size:
+            wave.left = wave.size
+            self._waves[name] = wave
+
+    def _ask(self, waiter: Waiter, name: str) -> None:
+        waiter.asking = True
+        outcome = self._take_for(waiter)
+        if not isinstance(outcome, Future):
+            raise TypeError(f"the storage {self.storage.name} answers at once, as it says, or later, but not both")
+        outcome.add_done_callback(partial(self._answered, name, waiter))
+
+    def _take_for(self, waiter: Waiter) -> Outcome[Taken]:
+        return self.storage.take(waiter.queues, waiter.count, MAX_REPLY_BYTES, waiter.lease)
+
+    def _answered(self, name: str | None, waiter: Waiter, outcome: Future[Taken]) -> None:
+        """A take for a consumer that waits is done; `name` is the queue in whose wave it was, None where it was in none."""
+        waiter.asking = False
         error = outcome.exception()
+        served = False
         if error is not None:
             waiter.finish(error)
-        elif self._give(waiter, outcome.result()) and name is not None:
-            self._serve(name)
+        else:
+            served = self._give(waiter, outcome.result())
+            if waiter.ended:
+                waiter.end()
+        if name is not None:
+            self._end_wave(name, served=served)
+        if waiter.again:
+            waiter.again = False
+            for queue in waiter.queues:
+                self._serve_later(queue, FIRST_WAVE)
+
+    def _end_wave(self, name: str, *, served: bool) -> None:
+        """One more take of a wave is done; after the last, go on where there may be more."""
+        wave = self._waves[name]
+        wave.left -= 1
+        wave.served += served
+        if not wave.left:
+            del self._waves[name]
+            if wave.served == wave.size:
+                self._serve_later(name, min(2 * wave.size, MAX_COUNT))
+            elif wave.again:
+                self._serve_later(name, FIRST_WAVE)
 
     def _give(self, waiter: Waiter, taken: Taken) -> bool:
         """Give a consumer what was taken for it; False when that is nothing."""
         if not taken.entries:
             return False
-        if waiter.finish(taken):
-            self._leave(waiter)
-        else:
+        if not waiter.finish(taken):
             self.storage.undo(taken)
+        self._leave(waiter)
         return True
 
     def _leave(self, waiter: Waiter, _: Future[Taken] | None = None) -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from gmq import cgroup
+from gmq.database import Database, Host, Tls, parse_dsn, parse_host
 from gmq.document import DocumentError, Reading, decode, is_unicode
 from gmq.listen import FAMILIES, Listen, check_interface, parse_port
 from gmq.message import GmqError, Limits, QueuePolicy
-from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Network, Policy, Settings, StorageType
+from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
 from gmq.validate import LONGEST_PATH, check_name, quote
 
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
 USER_VARIABLE = "GMQ_AUTH_USER"
 PASSWORD_VARIABLE = "GMQ_AUTH_PASSWORD"  # noqa: S105  # the variable's name
+MYSQL_USER_VARIABLE = "GMQ_MYSQL_USER"
+MYSQL_PASSWORD_VARIABLE = "GMQ_MYSQL_PASSWORD"  # noqa: S105  # the variable's name
 
-AVAILABLE: Sequence[StorageType] = ("memory",)
+AVAILABLE: Sequence[StorageType] = ("memory", "filesystem", "mysql")
 """The storages of this version."""
 
 MEMORY_SHARE = 0.7
@@ -57,12 +60,19 @@ class Policies:
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """What the server uses. `source` is the file's name; timeouts are in seconds; `credentials` are user and password, None without."""
+    """What the server uses.
+
+    `source` is the file's name; `credentials` are user and password, None without; timeouts are in seconds, sizes in bytes.
+    """
 
     source: str
     listen: Listen
     credentials: tuple[str, str] | None
     storage_type: StorageType
+    storage_path: Path
+    segment_size: int
+    checkpoint_size: int
+    database: Database | None
     limits: Limits
     policies: Policies
     log: Log
@@ -116,6 +126,8 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     credentials = _credentials(settings.auth, environ, reading)
     limits = _limits(settings, reading)
     storage_type = _storage_type(settings, reading)
+    storage_path = _storage_path(settings, reading)
+    database = _database(settings, storage_type, environ, reading)
     _check_access(settings.auth, listen, credentials, reading)
     _check_policies(settings.policies, limits, reading)
     if reading.problems:
@@ -125,6 +137,10 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         listen=listen,
         credentials=credentials,
         storage_type=storage_type,
+        storage_path=storage_path,
+        segment_size=settings.storage.segment_size,
+        checkpoint_size=settings.storage.checkpoint_size,
+        database=database,
         limits=limits,
         policies=Policies(settings.policies),
         log=settings.log,
@@ -171,6 +187,16 @@ def _storage_type(settings: Settings, reading: Reading) -> StorageType:
     return storage_type
 
 
+def _storage_path(settings: Settings, reading: Reading) -> Path:
+    original = settings.filesystem.path
+    if original and "storage.path" in reading.given:
+        reading.problem("filesystem.path", "and storage.path set the same folder; keep one of them")
+    place, path = ("filesystem.path", original) if original else ("storage.path", settings.storage.path)
+    if "\0" in path:
+        reading.problem(place, f"is {quote(path, LONGEST_PATH)}; a path has no NUL in it")
+    return Path(path)
+
+
 def _credentials(auth: Auth, environ: Mapping[str, str], reading: Reading) -> tuple[str, str] | None:
     """User and password, each from the one place that sets it; an empty value counts as not set."""
     user_place, user = _one("user", reading, {"auth.user": auth.user, USER_VARIABLE: environ.get(USER_VARIABLE)})
@@ -179,7 +205,7 @@ def _credentials(auth: Auth, environ: Mapping[str, str], reading: Reading) -> tu
     if not reading.sound("auth", USER_VARIABLE, PASSWORD_VARIABLE):
         return None
     if password_place == "auth.password_file":  # noqa: S105  # a setting's path
-        password = _read_password(password, reading)
+        password = _read_password(password_place, password, reading)
     if user and not password_place:
         reading.problem(user_place, f"is set, but no password: set auth.password_file, auth.password or {PASSWORD_VARIABLE} too")
     if password_place and not user:
@@ -199,22 +225,93 @@ def _one(what: str, reading: Reading, places: Mapping[str, str | None]) -> tuple
     return given[0] if given else ("", "")
 
 
-def _read_password(file: str, reading: Reading) -> str:
+def _read_password(place: str, file: str, reading: Reading) -> str:
     try:
         with Path(file).open("rb") as stream:
             password = stream.read(_LONGEST_PASSWORD + 1).decode()
     except OSError as error:
-        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error.strerror}")
+        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error.strerror}")
         return ""
     except ValueError as error:  # a NUL in the file's name, or bytes that are not UTF-8
-        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error}")
+        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error}")
         return ""
     if len(password) > _LONGEST_PASSWORD:
-        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; that file has more than {_LONGEST_PASSWORD} bytes")
+        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; that file has more than {_LONGEST_PASSWORD} bytes")
     password = password.removesuffix("\n").removesuffix("\r")
     if not password:
-        reading.problem("auth.password_file", f"is {quote(file, LONGEST_PATH)}; that file is empty")
+        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; that file is empty")
     return password
+
+
+def _database(settings: Settings, storage_type: StorageType, environ: Mapping[str, str], reading: Reading) -> Database | None:
+    """The database of the storage "mysql"; None with another one."""
+    if "mysql" in reading.given and settings.database.dsn:
+        reading.problem("database.dsn", "and the section mysql both name the database; keep one of them")
+    if storage_type != "mysql" or not reading.sound("mysql", "database"):
+        return None
+    if settings.database.vendor.lower() not in {"", "mysql", "mariadb"}:
+        reading.problem("database.vendor", f'is {quote(settings.database.vendor)}; it must be "mysql", "mariadb" or empty')
+    if not settings.database.dsn:
+        return _mysql(settings.mysql, environ, reading)
+    try:
+        database = parse_dsn(settings.database.dsn)
+    except ValueError as error:
+        reading.problem("database.dsn", str(error))
+        return None
+    _, user = _one("user", reading, {"database.dsn": database.user, MYSQL_USER_VARIABLE: environ.get(MYSQL_USER_VARIABLE)})
+    places = {"database.dsn": database.password, MYSQL_PASSWORD_VARIABLE: environ.get(MYSQL_PASSWORD_VARIABLE)}
+    _, password = _one("password", reading, places)
+    return structs.replace(database, user=user, password=password)
+
+
+def _mysql(mysql: Mysql, environ: Mapping[str, str], reading: Reading) -> Database | None:
+    """The database that the section mysql names."""
+    users = {"mysql.user": mysql.user, "mysql.user_file": mysql.user_file, MYSQL_USER_VARIABLE: environ.get(MYSQL_USER_VARIABLE)}
+    user_place, user = _one("user", reading, users)
+    passwords = {
+        "mysql.password": mysql.password,
+        "mysql.password_file": mysql.password_file,
+        MYSQL_PASSWORD_VARIABLE: environ.get(MYSQL_PASSWORD_VARIABLE),
+    }
+    password_place, password = _one("password", reading, passwords)
+    for place, file in (("mysql.user_file", mysql.user_file), ("mysql.password_file", mysql.password_file)):
+        if file and place in {user_place, password_place}:
+            _read_password(place, file, reading)
+    if not mysql.database:
+        reading.problem("mysql.database", "is empty; it must be the name of a database")
+    tls = mysql.tls
+    if tls.key and not tls.certificate:
+        reading.problem("mysql.tls.key", "is set, but no mysql.tls.certificate that it belongs to")
+    return Database(
+        hosts=_hosts(mysql, reading),
+        name=mysql.database,
+        user="" if mysql.user_file else user,
+        password="" if mysql.password_file else password,
+        user_file=mysql.user_file,
+        password_file=mysql.password_file,
+        tls=Tls(tls.verify, tls.ca, tls.certificate, tls.key) if "mysql.tls" in reading.given else None,
+        pool_size=mysql.pool_size,
+        connect_timeout=mysql.connect_timeout,
+        statement_timeout=mysql.statement_timeout,
+    )
+
+
+def _hosts(mysql: Mysql, reading: Reading) -> tuple[Host, ...]:
+    if bool(mysql.host) == bool(mysql.hosts):
+        both = "and mysql.hosts both name the server; keep one of them"
+        reading.problem("mysql.host", both if mysql.host else "is missing: the storage mysql needs mysql.host, mysql.hosts or database.dsn")
+        return ()
+    if mysql.hosts and "mysql.port" in reading.given:
+        reading.problem("mysql.port", "is the port of mysql.host; in mysql.hosts each server has its own, such as db-1:3307")
+    hosts: list[Host] = []
+    for path, text in (
+        (("mysql.host", mysql.host),) if mysql.host else ((f"mysql.hosts[{at}]", host) for at, host in enumerate(mysql.hosts))
+    ):
+        try:
+            hosts.append(parse_host(text, mysql.port))
+        except ValueError as error:
+            reading.problem(path, str(error))
+    return tuple(hosts)
 
 
 def _check_access(auth: Auth, listen: Listen, credentials: tuple[str, str] | None, reading: Reading) -> None:

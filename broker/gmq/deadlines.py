@@ -1,108 +1,159 @@
-"""Things by the instant at which each is due."""
+"""Messages by the instant at which each is due."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import heapify, heappop, heappush
-from itertools import repeat
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Generic, TypeVar
 
-from gmq.message import NEVER
+from gmq.message import NEVER, Message
 
 K = TypeVar("K", int, str)
-V = TypeVar("V")
 
 
-class Deadlines(Generic[K, V]):
-    """Values by key, each with an instant in Unix milliseconds.
+class Deadlines(Generic[K]):
+    """Messages by key, each with an instant in Unix milliseconds that stands in its attribute `attribute`.
 
-    Finding and removing by key cost O(1): the heap that tells what is due next has an entry for each batch that was added
-    together, and what was removed or moved from it is passed over when it comes up, or swept out when it is the majority.
+    Finding and removing by key cost O(1): the heap that tells what is due next has an entry for each instant. What was removed or has
+    moved from there is passed over when its instant comes up, or swept out when it is the majority.
     """
 
-    __slots__ = ("_heap", "_heaped", "_items", "_serial")
+    __slots__ = ("_at", "_heap", "_heaped", "_items", "_when")
 
-    def __init__(self) -> None:
-        self._items: dict[K, tuple[int, V]] = {}
-        self._heap: list[tuple[int, int, Sequence[K]]] = []  # when, a number that makes each different, the keys
-        self._heaped = 0  # keys in the heap, with those that are no longer due then
-        self._serial = 0
+    def __init__(self, attribute: str) -> None:
+        self._when = attrgetter(attribute)
+        self._items: dict[K, Message] = {}
+        self._heap: list[int] = []
+        self._at: dict[int, K | list[K]] = {}  # the keys of each instant in the heap; a single one bare, which takes less room
+        self._heaped = 0  # keys there, with those that are no longer due then
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def values(self) -> Iterator[V]:
-        """Every value, in no order."""
-        return (value for _, value in self._items.values())
+    def values(self) -> Iterable[Message]:
+        """Every message, in no order."""
+        return self._items.values()
 
-    def put(self, key: K, at: int, value: V) -> None:
-        """Add `value` under `key`, due at `at`; an earlier one under this key is replaced."""
-        self._items[key] = (at, value)
-        self._push(at, (key,))
+    def put(self, key: K, at: int, message: Message) -> None:
+        """Add a message that says itself that it is due at `at`; an earlier one under this key is replaced."""
+        self._items[key] = message
+        known = self._at.get(at)
+        if known is None:
+            self._at[at] = key
+            heappush(self._heap, at)
+        elif isinstance(known, list):
+            known.append(key)
+        else:
+            self._at[at] = [known, key]
+        self._count(1)
 
-    def put_all(self, keys: Sequence[K], at: int, values: Iterable[V]) -> None:
+    def put_all(self, keys: Sequence[K], at: int, messages: Iterable[Message]) -> None:
         """Add several that are due at the same time."""
-        self._items.update(zip(keys, zip(repeat(at), values), strict=True))
-        self._push(at, keys)
+        self._items.update(zip(keys, messages, strict=True))
+        known = self._at.get(at)
+        if known is None:
+            self._at[at] = list(keys)
+            heappush(self._heap, at)
+        else:
+            both = known if isinstance(known, list) else [known]
+            both += keys
+            self._at[at] = both
+        self._count(len(keys))
 
-    def _push(self, at: int, keys: Sequence[K]) -> None:
-        self._serial += 1
-        self._heaped += len(keys)
-        heappush(self._heap, (at, self._serial, keys))
+    def _count(self, added: int) -> None:
+        self._heaped += added
         if self._heaped > 2 * len(self._items) + 64:
-            self._heap = [(due, number, (key,)) for number, (key, (due, _)) in enumerate(self._items.items())]
-            heapify(self._heap)
-            self._heaped = self._serial = len(self._heap)
+            self.first()  # nearly always what is stale is old, and goes with this
+            if self._heaped > 2 * len(self._items) + 64:
+                self._sweep()
 
-    def get(self, key: K, now: int) -> V | None:
-        """The value under `key`, unless it is due."""
-        item = self._items.get(key)
-        return None if item is None or item[0] <= now else item[1]
+    def _sweep(self) -> None:
+        """Make the heap anew."""
+        at: dict[int, list[K]] = {}
+        when = self._when
+        for key, message in self._items.items():
+            at.setdefault(when(message), []).append(key)
+        self._at = {instant: keys if len(keys) > 1 else keys[0] for instant, keys in at.items()}
+        self._heap = sorted(at)
+        self._heaped = len(self._items)
 
-    def pop(self, key: K) -> V | None:
-        """Remove and return the value under `key`."""
-        item = self._items.pop(key, None)
-        return None if item is None else item[1]
+    def pop(self, key: K) -> Message | None:
+        """Remove and return the message under `key`."""
+        return self._items.pop(key, None)
 
-    def pop_live(self, keys: Sequence[K], now: int) -> list[V | None]:
-        """Remove and return the values under `keys`, with None for each that is not there or is due."""
-        pop = self._items.pop
-        items = [pop(key, None) for key in keys]
-        return [
-            None if item is None else item[1] if item[0] > now else self._leave(key, item) for key, item in zip(keys, items, strict=True)
-        ]
-
-    def _leave(self, key: K, item: tuple[int, V]) -> V | None:
-        """Put back what is due: among much that is, it waits for its turn."""
-        self._items[key] = item
-        return None
+    def _live(self, key: K, at: int) -> bool:
+        message = self._items.get(key)
+        return message is not None and self._when(message) == at
 
     def first(self) -> int:
         """The earliest instant, or NEVER."""
-        heap = self._heap
-        while heap:
-            at, _, keys = heap[0]
-            if any(key in self._items and self._items[key][0] == at for key in keys):
-                return at
-            heappop(heap)
+        while self._heap:
+            at = self._heap[0]
+            keys = self._at[at]
+            if not isinstance(keys, list):
+                keys = self._at[at] = [keys]
+            if not self._items.keys().isdisjoint(keys):  # a fast look, and then a close one
+                while keys:
+                    if self._live(keys[-1], at):
+                        return at
+                    keys.pop()
+                    self._heaped -= 1
             self._heaped -= len(keys)
+            del self._at[heappop(self._heap)]
         return NEVER
 
-    def pop_due(self, now: int, limit: int) -> list[V]:
-        """Remove and return what is due, the earliest first; it stops after the batch with which `limit` is reached."""
-        due: list[V] = []
+    def pop_due(self, now: int, limit: int) -> list[Message]:
+        """Remove and return up to `limit` of what is due, the earliest first."""
+        due: list[Message] = []
         while len(due) < limit and self.first() <= now:
-            at, _, keys = heappop(self._heap)
+            at = self._heap[0]
+            keys = self._at.pop(at)
+            heappop(self._heap)
+            keys = keys if isinstance(keys, list) else [keys]
             self._heaped -= len(keys)
-            due += [self._items.pop(key)[1] for key in keys if key in self._items and self._items[key][0] == at]
+            now_due, later = keys[: limit - len(due)], keys[limit - len(due) :]
+            due += [self._items.pop(key) for key in now_due if self._live(key, at)]
+            if later:
+                self._at[at] = later
+                heappush(self._heap, at)
+                self._heaped += len(later)
         return due
 
-    def in_order(self) -> list[tuple[int, V]]:
-        """Every instant and value, the earliest first."""
-        return [(at, self._items[key][1]) for at, key in sorted((at, key) for key, (at, _) in self._items.items())]
+    def in_order(self) -> list[tuple[int, Message]]:
+        """Every instant and message, the earliest first."""
+        when = self._when
+        return [(at, self._items[key]) for at, key in sorted((when(message), key) for key, message in self._items.items())]
 
     def clear(self) -> None:
         """Remove everything."""
         self._items.clear()
         self._heap.clear()
+        self._at.clear()
         self._heaped = 0
+
+
+class Leases(Deadlines[str]):
+    """Leased messages by receipt, each until its `due`."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("due")
+
+    def pop_live(self, receipts: Sequence[str], now: int) -> list[Message | None]:
+        """Remove and return the messages under `receipts`, with None for each that is not there or is due."""
+        pop = self._items.pop
+        messages = [pop(receipt, None) for receipt in receipts]
+        return [None if message is None else message if message.due > now else self._leave(message) for message in messages]
+
+    def _leave(self, message: Message) -> Message | None:
+        """Put back what is due: among much that is, it waits for its turn."""
+        if message.receipt is not None:
+            self._items[message.receipt] = message
+        return None
+
+    def get(self, receipt: str, now: int) -> Message | None:
+        """The message under `receipt`, unless it is due."""
+        message = self._items.get(receipt)
+        return None if message is None or message.due <= now else message

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from msgspec import Struct, inspect
 
-from gmq.config import DEFAULT_FILE, ORIGINAL_LIMITS, PASSWORD_VARIABLE, USER_VARIABLE
+from gmq.config import (
+    DEFAULT_FILE,
+    MYSQL_PASSWORD_VARIABLE,
+    MYSQL_USER_VARIABLE,
+    ORIGINAL_LIMITS,
+    PASSWORD_VARIABLE,
+    USER_VARIABLE,
+)
 from gmq.document import Setting, settings_of
 from gmq.settings import ORIGINAL_STORAGE, Settings
 
@@ -15,7 +22,7 @@ EXAMPLE = """\
 {
   "auth": {"user": "gmq", "password_file": "/run/secrets/gmq/password"},
   "network": {"port": 4567, "interface": "", "request_timeout": 10},
-  "storage": {"type": "memory"},
+  "storage": {"type": "filesystem", "path": "/var/lib/gmq"},
   "limits": {"queues": 100, "message_size": 65536, "queue_messages": 100000, "memory": 1073741824},
   "policies": [
     {"name": "orders", "pattern": "orders.*", "max_deliveries": 5, "dead_letter": "orders.dead", "lease": 60},
@@ -31,7 +38,8 @@ _INTRODUCTION = f"""\
 <!-- Made by `make docs` from the definitions in broker/gmq/settings.py: change those, not this page. -->
 
 `gmqserver -f FILE` reads its settings from a file. Without `-f` it reads `{DEFAULT_FILE}` when that exists. With no file at all the
-defaults below hold: the broker listens on the loopback addresses only, on port 4567, and needs no authentication.
+defaults below hold: the broker listens on the loopback addresses only, on port 4567, needs no authentication, and keeps its queues in
+`./gmq-data`.
 
 The file is one JSON object in UTF-8, with a member for each of the sections below. Every section and nearly every setting may be left
 out; null means the same as leaving it out. Relative paths are relative to the working directory of the broker.
@@ -64,6 +72,9 @@ With a user and a password the broker asks every client for them.
 
 Set each of them in one place: two are an error, none outranks the other. A user without a password, or the reverse, is an error too. An
 empty string counts as not set: an empty user with an empty password means no authentication.
+
+The user and the password for the database of the storage `mysql` may come from `{MYSQL_USER_VARIABLE}` and
+`{MYSQL_PASSWORD_VARIABLE}` in the same way. The files `mysql.user_file` and `mysql.password_file` are read again for each new connection.
 
 All other environment variables that begin with `GMQ_` are ignored: Kubernetes makes some for a service of that name, such as
 `GMQ_PORT=tcp://10.0.0.1:4567`.
@@ -102,18 +113,29 @@ def _original_names() -> str:
         ("`queue.queue_type`", f"`storage.type`: {types}; one that this version does not have is refused"),
         ('`network.port` `""`', "port 4884"),
         ('`network.interface` `""`', "all addresses; without a user this needs `auth.anonymous`"),
-        ("`database`, `filesystem`", "checked, and not used by this version"),
+        ("`filesystem.path`", "`storage.path`"),
+        ("`database.dsn`", "the section `mysql`, with the hosts, credentials, TLS and timeouts of a Go data source name"),
     ]
     table = ["| original | here |", "|---|---|", *(f"| {original} | {here} |" for original, here in rows)]
-    return "\n".join([*table, "", "A limit, or the storage, that is set under both names is an error.", ""])
+    return "\n".join([*table, "", "What is set under both names is an error.", ""])
 
 
 def _section(setting: Setting) -> str:
     kind, is_list = _struct_of(setting.type)
     shape = " A list of objects:" if is_list else ""
     head = ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
-    rows = [_row(setting.name + ("[]" if is_list else ""), member) for member in settings_of(kind)]
+    rows = _rows(setting.name + ("[]" if is_list else ""), kind)
     return "\n".join([f"### `{setting.name}`", "", f"{kind.__doc__}{shape}", "", *head, *rows, ""])
+
+
+def _rows(section: str, kind: type[Struct]) -> list[str]:
+    """The members of a section, and those of objects in it."""
+    rows: list[str] = []
+    for member in settings_of(kind):
+        rows.append(_row(section, member))
+        if isinstance(member.type, inspect.StructType):
+            rows += _rows(f"{section}.{member.name}", member.type.cls)
+    return rows
 
 
 def _struct_of(kind: inspect.Type) -> tuple[type[Struct], bool]:

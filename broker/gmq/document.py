@@ -219,8 +219,8 @@ def _words(kind: inspect.Type, annotation: object) -> tuple[str, str, str]:
             return "string", f"{low} to {high} characters", f"a string of {low} to {high} characters"
         case inspect.BoolType():
             return "boolean", "", "true or false"
-        case inspect.VarTupleType():
-            return "list", "", "a list of objects"
+        case inspect.VarTupleType(item_type=item):
+            return "list", "", "a list of strings" if isinstance(item, inspect.StrType) else "a list of objects"
         case inspect.StructType():
             return "object", "", "an object"
     raise TypeError(f"no words for settings of the type {kind}")

@@ -7,7 +7,7 @@ the edges, on the wire and in the configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NoReturn, cast
+from typing import Final, NoReturn, cast
 
 from msgspec import Struct
 
@@ -42,11 +42,14 @@ MAX_REPLY_BYTES = 8 << 20
 KEY_MEMORY = 5 * 60 * 1000
 """Milliseconds for which a queue remembers a deduplication key."""
 
-KEY_COST = 320
+KEY_COST = 220
 """Bytes of memory, about, that a remembered deduplication key takes."""
 
 POLICY_LEASE = 0
 """As the length of a lease: the one that the queue's policy says."""
+
+PAGED: Final = bytes(bytearray(b"(on disk)"))
+"""Stands for a payload that is on disk only: this very object, to be compared with `is`."""
 
 Clock = Callable[[], int]
 """Gives the present instant, in Unix milliseconds; it never goes back."""
@@ -84,8 +87,10 @@ class Dead(Struct, frozen=True, gc=False):
 class Message(Struct, gc=False):
     """One message that a queue holds.
 
-    `published` and `expires` are instants in Unix milliseconds; `deliveries` counts how often it was handed out under a lease.
-    `gone` marks one that left the queue while an index still points at it.
+    `published`, `due` and `expires` are instants in Unix milliseconds; `deliveries` counts how often it was handed out under a lease.
+
+    What it waits for tells its state: it is leased with a `receipt`, else delayed with a `due`, else ready. `due` is when its lease or
+    delay ends, and 0 when it is ready. `gone` marks one that left its queue while something still points at it.
     """
 
     id: int
@@ -93,6 +98,8 @@ class Message(Struct, gc=False):
     published: int
     priority: int = DEFAULT_PRIORITY
     deliveries: int = 0
+    due: int = 0
+    receipt: str | None = None
     expires: int = NEVER
     headers: dict[str, str] | None = None
     dead: Dead | None = None
@@ -100,7 +107,7 @@ class Message(Struct, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes that count as the message's: payload and headers."""
+        """Bytes that count as the message's: payload (which is not PAGED) and headers."""
         size = len(self.payload)
         if self.headers:
             size += headers_size(self.headers)
@@ -226,6 +233,15 @@ class Totals(Struct, gc=False):
     expired: int = 0
     dead_lettered: int = 0
     dropped: int = 0
+
+
+class Usage(Struct, gc=False):
+    """What the queues that share it hold together. `paged` are those of the bytes that are on disk only."""
+
+    messages: int = 0
+    bytes: int = 0
+    keys: int = 0
+    paged: int = 0
 
 
 class QueueCounts(Struct, frozen=True):

@@ -21,7 +21,7 @@ from typing import ClassVar, Literal, TypeAlias, cast
 import msgspec
 from msgspec import Struct
 
-from gmq.message import MAX_COUNT, Dead, Message, Taken
+from gmq.message import MAX_COUNT, Dead, GmqError, Message, Taken
 
 REMEMBERED = 4096
 """Queues whose prepared bytes, and lines of takes whose meaning, are kept."""
@@ -116,7 +116,37 @@ class Acknowledges(Struct, gc=False):
         return cls([receipt for run in runs for receipt in run.receipts])
 
 
-Run: TypeAlias = Publishes | Takes | Acknowledges
+class Spread(Struct, gc=False):
+    """Publishes of one message each, to several queues."""
+
+    operation: ClassVar[str] = "P"
+    width: ClassVar[int] = 0
+
+    queues: Sequence[str]
+    payloads: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    @property
+    def key(self) -> object:
+        """Runs with equal keys can be made one."""
+        return "P"
+
+    def part(self, start: int, stop: int) -> Spread | Publishes:
+        """Those from `start` to `stop`."""
+        if stop - start == 1:
+            payload = self.payloads[start]
+            return Publishes(self.queues[start], (payload,), len(payload))
+        return Spread(self.queues[start:stop], self.payloads[start:stop])
+
+    @classmethod
+    def join(cls, runs: Sequence[Spread]) -> Spread:
+        """Runs with equal keys, as one."""
+        return cls([queue for run in runs for queue in run.queues], [payload for run in runs for payload in run.payloads])
+
+
+Run: TypeAlias = Publishes | Spread | Takes | Acknowledges
 
 
 class PlainPublish(Struct, tag_field="operation", tag="P", forbid_unknown_fields=True, gc=False):
@@ -154,6 +184,7 @@ _not_canonical = re.compile(rb'=(?:(?<=[^%b=]=)"|="(?<=[^%b]=="))' % (_LAST_BEFO
 # A newline that is not between the end of an object and the beginning of the next, or of nothing. (A plain object has none inside.)
 _odd_newline = re.compile(rb"\n(?:(?<!}\n)|(?!{|\Z))").search
 
+_PUBLISH = b'{"operation":"P","queue":'
 _FRAME = len('{"operation":"P","queue":"","payload":""}\n')
 _TAIL = len('"}\n')
 
@@ -169,7 +200,9 @@ def decode(chunk: bytes) -> list[Run] | None:
         lines = _decode_plain(chunk)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return list(_runs(lines)) if lines and _is_sound(chunk, len(lines)) else None
+    if not lines or not _is_sound(chunk, len(lines)):
+        return None
+    return list(_spreads(lines)) if chunk.startswith(_PUBLISH) and chunk.count(_PUBLISH) == len(lines) else list(_runs(lines))
 
 
 def may_be_odd(line: bytes) -> bool:
@@ -180,6 +213,14 @@ def may_be_odd(line: bytes) -> bool:
 def _is_sound(chunk: bytes, count: int) -> bool:
     """Whether each of `count` objects stands on a line of its own, and all base64 is canonical."""
     return chunk.count(b"\n") == count and not _odd_newline(chunk) and not _not_canonical(chunk)
+
+
+def _spreads(lines: Sequence[Plain]) -> Iterator[Run]:
+    """Publishes to several queues."""
+    publishes = cast("Sequence[PlainPublish]", lines)
+    for start in range(0, len(publishes), MAX_COUNT):
+        part = publishes[start : start + MAX_COUNT]
+        yield Spread([line.queue for line in part], [line.payload for line in part])
 
 
 def _runs(lines: Iterable[Plain]) -> Iterator[Run]:
@@ -215,7 +256,7 @@ def decode_run(chunk: bytes) -> Run | None:
         line, count = chunk[:length], len(chunk) // length
         if count * length == len(chunk) and chunk == line * count:
             return _repeated(line, count)
-        if chunk.startswith(b'{"operation":"P"'):
+        if chunk.startswith(_PUBLISH):
             return _publishes(chunk, _decode_publishes(line)[0].queue)
         if chunk.startswith(b'{"operation":"A"'):
             lines = _decode_acknowledges(chunk)
@@ -335,6 +376,18 @@ def published(queue: str, ids: Sequence[int]) -> bytes:
     if len(ids) == 1:
         return b"%b%d}\n" % (head, ids[0])
     return head + _encode(list(ids))[1:-1].replace(b",", b"}\n" + head) + b"}\n"
+
+
+def spread(queues: Sequence[str], results: Sequence[int | GmqError]) -> list[bytes | None]:
+    """The replies to publishes to several queues, None in the place of each that was refused."""
+    head = _published_head
+    try:
+        return [b"%b%d}\n" % (head(queue), number) for queue, number in zip(queues, results, strict=True)]  # type: ignore[str-format]  # as below
+    except TypeError:  # an error has no digits
+        return [
+            None if isinstance(result, GmqError) else b"%b%d}\n" % (head(queue), result)
+            for queue, result in zip(queues, results, strict=True)
+        ]
 
 
 def taken(queue: str, payloads: Sequence[bytes]) -> bytes:

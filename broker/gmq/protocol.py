@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from gmq import plain
 from gmq.message import GmqError, QueueCounts, QueueInfo, QueuePolicy, Totals, refuse
-from gmq.plain import Delivered, Run
+from gmq.plain import Delivered, Run, Spread
 
 NO_TAG = Raw(b"")
 MAX_TAG_BYTES = 256
@@ -334,6 +334,8 @@ def encode_reply(message: Reply) -> bytes:
 
 def refusal(item: Item, error: GmqError) -> bytes:
     """The reply that a request is refused, or each request of a run."""
+    if isinstance(item, Spread):
+        return b"".join([refusal(item.part(at, at + 1), error) for at in range(len(item))])
     answer = Reply(item.operation, item.queue or "", confirmation="N", error=error.text, code=error.code)
     if isinstance(item, Request | BadRequest) and is_tagged(item):
         answer.tag = item.tag

@@ -7,17 +7,13 @@ what time has brought about: delays that have passed, leases that ran out, messa
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
-from typing import NamedTuple, NoReturn
+from copy import copy
+from typing import NoReturn
 
-from msgspec import Struct
-
-from gmq.deadlines import Deadlines
-from gmq.lane import Lane
+from gmq.keys import Keys
 from gmq.message import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,
-    KEY_MEMORY,
     NEVER,
     POLICY_LEASE,
     Dead,
@@ -27,74 +23,48 @@ from gmq.message import (
     QueueCounts,
     QueueInfo,
     QueuePolicy,
-    Span,
     Taken,
     Totals,
+    Usage,
     milliseconds,
 )
+from gmq.recorder import Pages, Recorder
+from gmq.stock import Plain, Stock
 from gmq.validate import check_ttl
 
 ADVANCE_LIMIT = 10_000
 """Most deadlines of a kind that one operation settles, so that a million at once do not stop the broker; the rest follows at once."""
+LETTERS_LIMIT = 256
+"""The same for leases, where their ends may make dead letters whose payloads have to be read from a disk."""
 
 
-class Usage(Struct, gc=False):
-    """What the queues that share it hold together."""
-
-    messages: int = 0
-    bytes: int = 0
-    keys: int = 0
-
-
-class Key(NamedTuple):
-    """A remembered deduplication key: the id it was published under, a digest of the payload, and when it is forgotten."""
-
-    id: int
-    digest: bytes
-    until: int
-
-
-class Queue:
+class Queue(Stock):
     """One queue.
 
     For its owner, who keeps several: `due` is the instant before which nothing happens by itself, and `advance` is to be called when it
     has come (`alarm` is the owner's note of when it will look); `outbox` gathers dead letters, which the owner delivers after each
     operation.
+
+    A storage on disk has a `recorder` that is told each change, and `pages`, from which payloads come back that were dropped from memory.
     """
 
-    __slots__ = (
-        "_delayed", "_expiring", "_keys", "_keys_limit", "_lanes", "_lanes_in_order", "_leased", "_next_id", "_prefix",
-        "_room", "_ttl", "_usage", "_used", "alarm", "bytes", "due", "messages", "name", "number", "outbox", "policy", "ready", "totals",
-    )  # fmt: skip
+    __slots__ = ("_keys", "_plain", "_prefix", "_recorder", "_room", "_ttl", "_used", "alarm", "number", "outbox", "policy", "totals")
 
     def __init__(
-        self, name: str, number: int, first_id: int, policy: QueuePolicy, now: int, usage: Usage | None = None, *, capacity: int, keys: int
-    ) -> None:
-        self.name = name
+        self, name: str, number: int, first_id: int, policy: QueuePolicy, now: int, usage: Usage | None = None, *,
+        capacity: int, keys: int, recorder: Recorder[Queue] | None = None, pages: Pages | None = None,
+    ) -> None:  # fmt: skip
+        usage = usage or Usage()
+        super().__init__(name, first_id, usage, pages, recorded=recorder is not None)
         self.number = number
         self._prefix = f"{number:x}-"
-        self._next_id = first_id
-        self._usage = usage or Usage()
-        self._lanes: dict[int, Lane] = {}
-        self._lanes_in_order: list[Lane] = []  # the highest priority first
-        self.messages = 0  # in every state
-        self._delayed: Deadlines[int, Message] = Deadlines()
-        self._leased: Deadlines[str, Message] = Deadlines()
-        self._expiring: Deadlines[int, Message] = Deadlines()
-        self._keys: dict[str, Key] = {}
-        self._keys_limit = keys
+        self._recorder = recorder
+        self._keys = Keys(keys, usage)
         self._used = now
-        self.ready = 0
-        self.bytes = 0
-        self.due = NEVER
         self.alarm = NEVER
         self.outbox: list[Message] = []
         self.totals = Totals()
-        self.set_policy(policy, capacity, now)
-
-    @property
-    def next_id(self) -> int:
-        return self._next_id
+        self._set_policy(policy, capacity, now)
 
     # What users do
 
@@ -106,151 +76,210 @@ class Queue:
         self._touch(now)
         if options is not None or self._ttl is not None:
             return self._publish(payloads, options or Options(), now)
-        count = len(payloads)
-        if self.messages + count > self._room:
-            self._refuse_full(count)
-        first = self._next_id
-        self._next_id = first + count
+        if self.messages + len(payloads) > self._room:
+            self._refuse_full(len(payloads))
+        ids = self._add_plain(payloads, size, now)
+        self.totals.published += len(payloads)
+        if self._recorder is not None:
+            self._recorder.published(self, ids.start, payloads, now, None)
+        return ids
+
+    def append(self, payload: bytes, now: int) -> int | None:
+        """Add one plain message where nothing stands in its way; None where `publish` has to look at it.
+
+        The owner records it, and accounts for it in the usage.
+        """
+        if now >= self.due or not self._plain or self.messages >= self._room:
+            return None
         lane = self._lanes.get(DEFAULT_PRIORITY)
         if lane is None:
-            lane = self._lane(DEFAULT_PRIORITY)
-        lane.extend(first, payloads, now)
-        self.ready += count
-        self._account(count, size)
-        self.totals.published += count
-        return range(first, first + count)
+            return None
+        number = self._next_id
+        self._next_id = number + 1
+        lane.append(number, payload, now)
+        self._used = now
+        self.ready += 1
+        self.messages += 1
+        self.bytes += len(payload)
+        self.totals.published += 1
+        return number
+
+    def check(self, payloads: Sequence[bytes], options: Options | None, now: int) -> None:
+        """Raise what publish would raise."""
+        self._touch(now)
+        self._fresh(payloads, options or Options(), now)
 
     def take(self, count: int, max_bytes: int, lease: int | None, token: str, now: int) -> Taken:
         """Hand out up to `count` ready messages with up to `max_bytes` of payload (one in any case).
 
         `lease` is None to remove them, or the milliseconds for which they are hidden; `token` is the random part of their receipts.
         """
+        loaded: dict[int, bytes | None] | None = None
         while True:
             self._touch(now)
-            taken, whole = self._pop(count)
+            taken = self._pop(count, max_bytes)
             entries = taken.entries
-            if not entries:
-                return taken
-            size = 0 if whole else sum(map(len, taken.payloads()))
-            if whole or size > max_bytes:
-                self._choose(taken, max_bytes, now)
-                size = sum(message.size for message in taken.messages())
-            if taken.entries:  # else all were overdue: there may be more behind them
+            size = sum(map(len, entries)) if taken.packed else 0  # type: ignore[arg-type]  # all of them are payloads
+            if not taken.packed or size > max_bytes:
+                loaded = self._choose(taken, max_bytes, now)
+                size = self._sizes(taken.messages())
+            if taken.entries or not entries:  # else all were overdue, or damaged: there may be more behind them
                 break
+        if self._removed:
+            self._tell_removed()
         count = len(taken.entries)
+        if not count:
+            return taken
         self.totals.delivered += count
-        if lease is None:
-            self._account(-count, -size)
-        else:
-            self._lease(taken, self._lease_length(lease), token, now)
+        if lease is not None:
+            self._lease(taken, self._lease_length(lease), token, loaded, now)
+            return taken
+        self._account(-count, -size)
+        if self._recorder is not None:
+            if not taken.packed:
+                self._leave(taken.messages(), loaded)
+            self._recorder.taken(self, taken)
         return taken
 
     def undo(self, taken: Taken, now: int) -> None:
         """Put back, at their old places and as if never delivered, messages that a take handed out and nobody got."""
         self._touch(now)
+        self.totals.delivered -= len(taken)
         if taken.receipts is None:
-            messages = taken.messages()
-            self._account(len(messages), sum(message.size for message in messages))
+            messages = [message for message in taken.messages() if message.expires > now]
+            self.totals.expired += len(taken) - len(messages)
+            self._account(len(messages), self._sizes(messages))
         else:
             messages = [message for message in self._leased.pop_live(taken.receipts, now) if message is not None]
+            self.totals.delivered += len(taken) - len(messages)
             for message in messages:
                 message.deliveries -= 1
-        self.totals.delivered -= len(messages)
-        for message in messages:
-            self._return(message, now, now)
+        back = [message for message in messages if self._return(message, now, now)]
+        if self._recorder is not None and back:
+            if taken.receipts is None:
+                self._recorder.added(self, back, None)
+            else:
+                self._recorder.changed(self, back)
+        self._tell_removed()
 
     def acknowledge(self, receipts: Sequence[str], now: int) -> list[str]:
         """Remove the messages leased under `receipts`; return those that are stale."""
         self._touch(now)
-        messages = self._leased.pop_live(receipts, now)
-        stale = [receipt for receipt, message in zip(receipts, messages, strict=True) if message is None] if None in messages else []
-        done = len(receipts) - len(stale)
-        self._account(-done, -sum([message.size for message in messages if message is not None]))
-        self.totals.acknowledged += done
+        found = self._leased.pop_live(receipts, now)
+        stale = [receipt for receipt, message in zip(receipts, found, strict=True) if message is None] if None in found else []
+        messages = [message for message in found if message is not None]
+        self.totals.acknowledged += len(messages)
+        self._account(-len(messages), -self._sizes(messages))
+        if self._recorder is not None and messages:
+            self._leave(messages)
+            self._recorder.removed(self, [message.id for message in messages])
         return stale
 
     def put_back(self, receipts: Sequence[str], delay: int, now: int) -> list[str]:
         """Return the messages leased under `receipts` to their old places, in `delay` milliseconds; return the receipts that are stale."""
         self._touch(now)
         stale: list[str] = []
+        back: list[Message] = []
         for receipt, message in zip(receipts, self._leased.pop_live(receipts, now), strict=True):
             if message is None:
                 stale.append(receipt)
-            else:
-                self._come_back(message, now + delay, now)
+            elif self._come_back(message, now + delay, now):
+                back.append(message)
+        self._tell_changed(back)
         return stale
 
     def extend(self, receipts: Iterable[str], lease: int, now: int) -> list[str]:
         """Let the leases under `receipts` end `lease` milliseconds from now; return the receipts that are stale."""
         self._touch(now)
-        until = now + self._lease_length(lease)
+        until = self._shared(now + self._lease_length(lease))
         self.due = min(self.due, until)
         stale: list[str] = []
+        extended: list[Message] = []
         for receipt in receipts:
             message = self._leased.get(receipt, now)
             if message is None:
                 stale.append(receipt)
             else:
+                message.due = until
                 self._leased.put(receipt, until, message)
+                extended.append(message)
+        self._tell_changed(extended)
         return stale
 
-    def peek(self, count: int, now: int) -> list[Message]:
-        """The first `count` ready messages, as take would hand them out."""
+    def peek(self, count: int, now: int, max_bytes: int = NEVER) -> list[Message]:
+        """The first `count` ready messages, as take would hand them out; it stops after `max_bytes` of payload."""
         self.advance_if_due(now)
         messages: list[Message] = []
         for lane in self._lanes_in_order:
             if lane and len(messages) < count:
-                messages += lane.peek(count - len(messages))
-        return messages
+                messages += lane.in_order(count - len(messages))
+        return messages if self._paging is None else self._paging.copies(messages, max_bytes)
 
     def clear(self, now: int) -> int:
         """Remove every message; receipts become stale, keys stay remembered."""
-        self._touch(now)
-        count = self.messages
-        for lane in self._lanes_in_order:
-            lane.clear()
-        self._delayed.clear()
-        self._leased.clear()
-        self._expiring.clear()
-        self.ready = 0
-        self._account(-count, -self.bytes)
+        count = self._clear(now)
+        if self._recorder is not None and count:
+            self._recorder.cleared(self)
         return count
 
     def remove(self, now: int) -> int:
-        """Clear, and forget the keys too: the queue goes."""
-        count = self.clear(now)
-        self._usage.keys -= len(self._keys)
+        """Clear, and forget the keys too: the queue goes. This is not recorded."""
+        count = self._clear(now)
         self._keys.clear()
+        return count
+
+    def _clear(self, now: int) -> int:
+        self._touch(now)
+        count = self.messages
+        self._empty()
         return count
 
     # What the owner of several queues does
 
     def withdraw(self, count: int, now: int) -> list[tuple[int, Message]]:
-        """Remove up to `count` ready and delayed messages, each with the instant at which it is ready."""
+        """Remove up to `count` ready and delayed messages, each with the instant at which it is ready. This is not recorded."""
         self._touch(now)
-        batch, _ = self._pop(count)
+        batch = self._pop(count, NEVER)
         withdrawn = [(now, message) for message in batch.messages()]
         withdrawn += self._delayed.in_order()[: count - len(withdrawn)]
         for _, message in withdrawn:
             self._delayed.pop(message.id)
             self._expiring.pop(message.id)
-        self._account(-len(withdrawn), -sum(message.size for _, message in withdrawn))
+        if self._paging is not None:
+            intact, loaded = self._intact([message for _, message in withdrawn])
+            if len(intact) < len(withdrawn):
+                kept = {message.id for message in intact}
+                withdrawn = [item for item in withdrawn if item[1].id in kept]
+            self._account(-len(intact), -self._sizes(intact))
+            self._leave(intact, loaded)
+        else:
+            self._account(-len(withdrawn), -self._sizes([message for _, message in withdrawn]))
+        self._tell_removed()
         return withdrawn
 
     def restore(self, withdrawn: Iterable[tuple[int, Message]], now: int) -> None:
         """Put back, at their old places, messages that were withdrawn."""
+        back: list[Message] = []
         for ready_at, message in withdrawn:
-            self._account(1, message.size)
-            self._return(message, ready_at, now)
+            self._account(1, self._size(message))
+            if self._return(message, ready_at, now):
+                back.append(message)
+        self._tell_changed(back)  # some were plain
 
-    def adopt(self, message: Message, ready_at: int, now: int) -> None:
-        """Add a message that comes from another queue; it gets a new id and starts with no deliveries. The queue may be full."""
+    def adopt(self, message: Message, ready_at: int, now: int) -> Message:
+        """Add a message that comes from another queue, under a new id and with no deliveries, and return it as it is here.
+
+        The queue may be full. This is not recorded.
+        """
         self._touch(now)
+        if message.gone:
+            message = copy(message)  # for the other queue it stays gone
         message.id = self._next_id
         message.deliveries = 0
         self._next_id += 1
-        self._account(1, message.size)
+        self._account(1, self._size(message))
         self._return(message, ready_at, now)
+        return message
 
     def room(self, now: int) -> int:
         """How many messages may still be added."""
@@ -259,9 +288,15 @@ class Queue:
 
     def set_policy(self, policy: QueuePolicy, capacity: int, now: int) -> None:
         """Replace the policy; `capacity` is the broker's own limit of messages."""
+        self._set_policy(policy, capacity, now)
+        if self._recorder is not None:
+            self._recorder.policy_set(self)
+
+    def _set_policy(self, policy: QueuePolicy, capacity: int, now: int) -> None:
         self.policy = policy
         self._room = min(policy.max_messages or capacity, capacity)
         self._ttl = None if policy.ttl is None else milliseconds(policy.ttl)
+        self._plain = policy.ttl is None and policy.expires is None  # nothing becomes of a publish but a message
         self.due = min(self.due, self._idle_at(now))
 
     def idle(self, now: int) -> bool:
@@ -292,196 +327,191 @@ class Queue:
         for message in self._expiring.pop_due(now, ADVANCE_LIMIT):
             self._drop_expired(message)
         for message in self._delayed.pop_due(now, ADVANCE_LIMIT):
+            message.due = 0
             self._make_ready(message)
-        for message in self._leased.pop_due(now, ADVANCE_LIMIT):
+        limit = ADVANCE_LIMIT if self._paging is None or self.policy.dead_letter is None else LETTERS_LIMIT
+        for message in self._leased.pop_due(now, limit):
             self._come_back(message, now, now)
-        self._forget_keys(now)
-        self.due = min(
-            self._expiring.first(), self._delayed.first(), self._leased.first(), self._idle_at(now),
-            next((key.until for key in self._keys.values()), NEVER),
-        )  # fmt: skip
+        self._tell_removed()
+        self._keys.forget(now)
+        self._look_ahead(now)
+
+    def _look_ahead(self, now: int) -> None:
+        self.due = min(self._expiring.first(), self._delayed.first(), self._leased.first(), self._idle_at(now), self._keys.first())
 
     def _touch(self, now: int) -> None:
         if now >= self.due:
             self.advance(now)
         self._used = now
+        if self.policy.expires is not None:
+            self.due = min(self.due, self._idle_at(now))
 
     def _idle_at(self, now: int) -> int:
         if self.policy.expires is None:
             return NEVER
         return (now if self.messages or self._keys else self._used) + milliseconds(self.policy.expires)
 
-    def _forget_keys(self, now: int) -> None:
-        while self._keys and next(iter(self._keys.values())).until <= now:
-            del self._keys[next(iter(self._keys))]
-            self._usage.keys -= 1
-
     def _drop_expired(self, message: Message, *, in_lane: bool = True) -> None:
         """Drop a ready or delayed message whose time to live is over."""
         if self._delayed.pop(message.id) is None and in_lane:
             self._lanes[message.priority].discard(message)
             self.ready -= 1
-        self._account(-1, -message.size)
+        self._drop(message)
         self.totals.expired += 1
 
     # How messages change their state
 
     def _publish(self, payloads: Sequence[bytes], options: Options, now: int) -> Sequence[int]:
+        keyed = self._fresh(payloads, options, now)
+        if options.keys is None:
+            return self._admit(payloads, None, options, now)
+        if keyed:
+            self._keys.add(list(keyed), self._next_id, [digest for _, digest in keyed.values()], now)
+            self.due = min(self.due, self._keys.first())
+            self._admit([payload for payload, _ in keyed.values()], list(keyed), options, now)
+        return [self._keys.id_of(key) for key in options.keys]
+
+    def _admit(self, payloads: Sequence[bytes], keys: Sequence[str] | None, options: Options, now: int) -> range:
+        """Add messages that were checked; `keys`, which are remembered already, are for the record."""
+        ttl = self._ttl if options.ttl is None else options.ttl
+        self.totals.published += len(payloads)
+        if ttl is None and options.priority == DEFAULT_PRIORITY and not options.delay and not options.headers:
+            ids = self._add_plain(payloads, sum(map(len, payloads)), now)
+            if self._recorder is not None:
+                self._recorder.published(self, ids.start, payloads, now, keys)
+            return ids
+        messages = self._add(payloads, options, NEVER if ttl is None else now + ttl, now)
+        if self._recorder is not None:
+            self._recorder.added(self, messages, keys)
+        return range(self._next_id - len(messages), self._next_id)
+
+    def _add(self, payloads: Sequence[bytes], options: Options, expires: int, now: int) -> list[Message]:
+        """Add messages with options."""
+        now, due, expires = self._shared(now), self._shared(now + options.delay), self._shared(expires)
+        messages: list[Message] = []
+        for number, payload in enumerate(payloads, self._next_id):
+            message = Message(number, payload, now, options.priority, expires=expires, headers=options.headers or None)
+            messages.append(message)
+            self._place(message, due, now)
+        self._next_id += len(messages)
+        self._account(len(messages), self._sizes(messages))
+        return messages
+
+    def _fresh(self, payloads: Sequence[bytes], options: Options, now: int) -> dict[str, tuple[bytes, bytes]]:
+        """Check a publish; of one with keys, what is new: payloads and digests by key."""
         ttl = self._ttl if options.ttl is None else options.ttl
         if ttl is not None:
             check_ttl(ttl, options.delay)
-        ids: list[int | None] = [None] * len(payloads)
-        digests: list[bytes] = []
-        if options.keys is not None:
-            digests = [blake2b(payload, digest_size=16).digest() for payload in payloads]
-            ids = self._known(options.keys, digests, now)
-        fresh = self._fresh(ids, options.keys)
-        if fresh and self.messages + len(fresh) > self._room:
-            self._refuse_full(len(fresh))
-        if options.keys is not None and len(self._keys) + len(fresh) > self._keys_limit:
-            raise GmqError(
-                "limit", f"queue {self.name!r} remembers {len(self._keys)} keys; it remembers up to {self._keys_limit}, for 5 minutes each"
-            )
-        expires = NEVER if ttl is None else now + ttl
-        for index in fresh:
-            message = Message(self._next_id, payloads[index], now, options.priority, expires=expires, headers=options.headers or None)
-            self._next_id += 1
-            ids[index] = message.id
-            self._account(1, message.size)
-            self._return(message, now + options.delay, now)
-            if options.keys is not None:
-                self._keys[options.keys[index]] = Key(message.id, digests[index], now + KEY_MEMORY)
-                self._usage.keys += 1
-                self.due = min(self.due, now + KEY_MEMORY)
-        self.totals.published += len(fresh)
-        if options.keys is not None:
-            return [self._keys[key].id for key in options.keys]
-        return [number for number in ids if number is not None]
+        keyed = {} if options.keys is None else self._keys.fresh(options.keys, payloads, now)
+        count = len(payloads) if options.keys is None else len(keyed)
+        if count and self.messages + count > self._room:
+            self._refuse_full(count)
+        self._keys.check_room(len(keyed), self.name)
+        return keyed
 
-    def _known(self, keys: Sequence[str], digests: Sequence[bytes], now: int) -> list[int | None]:
-        """The ids of the keys that are remembered; a key under which another payload was published is an error."""
-        self._forget_keys(now)
-        seen: dict[str, bytes] = {}
-        ids: list[int | None] = []
-        for key, digest in zip(keys, digests, strict=True):
-            known = self._keys.get(key)
-            if (known.digest if known else seen.setdefault(key, digest)) != digest:
-                raise GmqError("key_conflict", f"another payload was published under the key {key!r}; a repeat must have the same payload")
-            ids.append(known.id if known else None)
-        return ids
+    def _choose(self, taken: Taken, max_bytes: int, now: int) -> dict[int, bytes | None]:
+        """Keep what may be handed out of what left the lanes: what is overdue is dropped, and what is too much goes back.
 
-    @staticmethod
-    def _fresh(ids: Sequence[int | None], keys: Sequence[str] | None) -> list[int]:
-        """The places in a batch that hold something new: no remembered key, and no repeat of a key in the batch itself."""
-        if keys is None:
-            return list(range(len(ids)))
-        first: dict[str, int] = {}
-        for index, (known, key) in enumerate(zip(ids, keys, strict=True)):
-            if known is None:
-                first.setdefault(key, index)
-        return list(first.values())
-
-    def _pop(self, count: int) -> tuple[Taken, int]:
-        """Remove up to `count` messages from the lanes; and how many of them are not packed."""
-        entries: list[bytes | Message] = []
-        spans: list[Span] = []
-        whole = 0
-        for lane in self._lanes_in_order:
-            whole += lane.take(count - len(entries), entries, spans)
-            if len(entries) >= count:
-                break
-        self.ready -= len(entries)
-        return Taken(self.name, entries, spans, None, not whole), whole
-
-    def _choose(self, taken: Taken, max_bytes: int, now: int) -> None:
-        """Keep what may be handed out of what left the lanes: what is overdue is dropped, and what is too much goes back."""
+        Returns the payloads that had to be read from the disk.
+        """
+        paging = self._paging
         messages: list[Message] = []
+        left: list[Message] = []
         size = 0
         for message in taken.messages():
             if message.expires <= now:
                 self._expiring.pop(message.id)
                 self._drop_expired(message, in_lane=False)
                 continue
-            size += len(message.payload)
+            size += len(message.payload) if paging is None else paging.payload_size(message)
             if size > max_bytes and messages:
                 self._make_ready(message)
+                left.append(message)
                 size = max_bytes + 1  # nothing behind it may overtake it
                 continue
             messages.append(message)
             if message.expires != NEVER:
                 self._expiring.pop(message.id)
+        messages, loaded = self._intact(messages)
         taken.entries, taken.spans, taken.packed = messages, (), False
+        if self._recorder is not None and left:
+            self._recorder.changed(self, left)  # some were plain
+        return loaded
 
-    def _lease(self, taken: Taken, length: int, token: str, now: int) -> None:
+    def _lease(self, taken: Taken, length: int, token: str, loaded: dict[int, bytes | None] | None, now: int) -> None:
         """Hide what was taken for `length` milliseconds, each under a receipt of its own."""
-        messages = taken.messages()
-        for message in messages:
-            message.deliveries += 1
-        prefix, suffix, until = self._prefix, f"-{token}", now + length
-        taken.entries, taken.spans, taken.packed = messages, (), False
-        taken.receipts = ["%s%x%s" % (prefix, message.id, suffix) for message in messages]  # noqa: UP031  # the fastest of the ways
-        self._leased.put_all(taken.receipts, until, messages)
-        if until < self.due:
-            self.due = until
+        messages = self._hide(taken, self._prefix, f"-{token}", self._shared(now + length), loaded)
+        if self._recorder is not None:
+            self._recorder.changed(self, messages)
 
     def _lease_length(self, lease: int) -> int:
         if lease != POLICY_LEASE:
             return lease
         return milliseconds(DEFAULT_LEASE if self.policy.lease is None else self.policy.lease)
 
-    def _come_back(self, message: Message, ready_at: int, now: int) -> None:
-        """Take back a message whose lease ended without an acknowledgement."""
+    def _come_back(self, message: Message, ready_at: int, now: int) -> bool:
+        """Take back a message whose lease ended without an acknowledgement; return whether it stays."""
         most = self.policy.max_deliveries
         if most is None or message.deliveries < most:
-            self._return(message, ready_at, now)
-            return
-        self._account(-1, -message.size)
+            return self._return(message, ready_at, now)
+        message.due, message.receipt = 0, None
         if self.policy.dead_letter is None:
+            self._drop(message)
             self.totals.dropped += 1
-            return
+            return False
+        intact, loaded = self._intact([message])
+        if not intact:
+            return False
+        self._account(-1, -self._size(message))
         self.totals.dead_lettered += 1
+        if self._recorder is not None:
+            self._leave(intact, loaded)
         message.dead = Dead(self.name, message.id, "max_deliveries", message.deliveries, now / 1000)
         message.expires = NEVER
         self.outbox.append(message)
+        return False
 
-    def _return(self, message: Message, ready_at: int, now: int) -> None:
-        """Give a message its place: ready, delayed, or none when its time to live is over."""
+    def _return(self, message: Message, ready_at: int, now: int) -> bool:
+        """Give a message its place: ready, delayed, or none when its time to live is over; return whether it has one."""
         if message.expires <= now:
-            self._account(-1, -message.size)
+            message.due, message.receipt = 0, None
+            self._drop(message)
             self.totals.expired += 1
-            return
-        if message.expires != NEVER:
-            self._expiring.put(message.id, message.expires, message)
-            self.due = min(self.due, message.expires)
-        if ready_at > now:
-            self._delayed.put(message.id, ready_at, message)
-            self.due = min(self.due, ready_at)
-        else:
-            self._make_ready(message)
+            return False
+        self._place(message, ready_at, now)
+        return True
 
-    def _make_ready(self, message: Message) -> None:
-        lane = self._lanes.get(message.priority)
-        if lane is None:
-            lane = self._lane(message.priority)
-        lane.add(message)
-        self.ready += 1
+    def _tell_changed(self, messages: Sequence[Message]) -> None:
+        if self._recorder is not None and messages:
+            self._recorder.changed(self, messages)
+        self._tell_removed()
 
-    def _lane(self, priority: int) -> Lane:
-        """A lane for a priority that had none."""
-        lane = self._lanes[priority] = Lane(priority)
-        self._lanes_in_order = [self._lanes[key] for key in sorted(self._lanes, reverse=True)]
-        return lane
-
-    def _account(self, messages: int, size: int) -> None:
-        self.messages += messages
-        self.bytes += size
-        usage = self._usage
-        usage.bytes += size
-        usage.messages += messages
-        if self.policy.expires is not None:
-            self.due = min(self.due, self._idle_at(self._used))
+    def _tell_removed(self) -> None:
+        if self._removed and self._recorder is not None:
+            removed, self._removed = self._removed, []
+            self._recorder.removed(self, removed)
 
     def _refuse_full(self, count: int) -> NoReturn:
         raise GmqError(
             "queue_full", f"queue {self.name!r} holds {self.messages} messages; it may hold {self._room}, and {count} more do not fit"
         )
+
+    # What a storage on disk does
+
+    def remembered(self, newest: int | None) -> list[tuple[str, int, bytes, int]]:
+        """The keys that are forgotten last, so many or all, in this order: key, id, digest, and when it is forgotten."""
+        return self._keys.newest(newest)
+
+    def load(
+        self, plain: Iterable[Plain], messages: Iterable[Message], keys: Iterable[tuple[str, int, bytes, int]], next_id: int, now: int
+    ) -> None:
+        """Fill a new queue with what another one held (see `plain_since`, `whole_messages` and `remembered`). This is not recorded.
+
+        Plain messages come in the order of their ids within each priority. Those from the first without payloads to the last such are all
+        on disk, and kept there only. What is overdue happens in the next operation.
+        """
+        self._fill(plain, messages)
+        self._keys.load(keys, now)
+        self._next_id = max(self._next_id, next_id)
+        self._used = now
+        self._look_ahead(now)

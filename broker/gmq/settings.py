@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from gmq.database import DEFAULT_CONNECT_TIMEOUT, DEFAULT_POOL_SIZE, DEFAULT_PORT, DEFAULT_STATEMENT_TIMEOUT, Verify
 from gmq.message import DEFAULT_LEASE, MAX_DELIVERIES, MAX_EXPIRES, MAX_LEASE, MAX_TTL, MIN_LEASE, NEVER, Limits
 
 MOST_QUEUES = 1_000_000
@@ -14,6 +15,9 @@ MOST_MESSAGES = 1_000_000_000
 MOST_KEYS = 100_000_000
 MOST_CONNECTIONS = 1_000_000
 LARGEST_MESSAGE = 512 << 20
+LONGEST_STORAGE_PATH = 4095
+SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 20, 1 << 30
+SMALLEST_CHECKPOINT, LARGEST_CHECKPOINT = 1 << 20, 64 << 30
 
 DEFAULTS = Limits()
 
@@ -109,23 +113,96 @@ class Queue(Section, frozen=True, kw_only=True):
 
 
 class Database(Section, frozen=True, kw_only=True):
-    """The original's database. Accepted, and not used by this version."""
+    """The original's way to name the database of the storage `"mysql"`; the section `mysql` can say more."""
 
-    vendor: Annotated[str, Meta(description="The kind of database.", examples=["mysql"])] = ""
+    vendor: Annotated[
+        str, Meta(description="The kind of database.", examples=["mysql"], extra={"range": '`"mysql"`, `"mariadb"` or empty'})
+    ] = ""
     dsn: Annotated[
         str,
         Meta(
-            description="The data source name, in the form of Go's MySQL driver.",
+            description="The data source name, in the form of Go's MySQL driver; see [mysql](mysql.md#the-originals-data-source-name).",
             examples=["user:password@(hostname:3306)/dbname"],
             extra={"secret": True},
         ),
     ] = ""
 
 
-class Filesystem(Section, frozen=True, kw_only=True):
-    """The original's folder of messages. Accepted, and not used by this version."""
+class MysqlTls(Section, frozen=True, kw_only=True):
+    """TLS to the database. `{}` is enough where the system knows who signed the server's certificate."""
 
-    path: Annotated[str, Meta(description="The folder.", examples=["/var/lib/gmq"])] = ""
+    verify: Annotated[
+        Verify,
+        Meta(
+            description='What is checked: `"full"` the certificate and the host name in it, `"ca"` the certificate, `"none"` nothing.',
+            examples=["ca"],
+        ),
+    ] = "full"
+    ca: Annotated[
+        str,
+        Meta(description="A file with the certificates to trust; without it those that the system trusts.", examples=["/etc/gmq/ca.pem"]),
+    ] = ""
+    certificate: Annotated[
+        str, Meta(description="A file with the broker's own certificate, for servers that ask for one.", examples=["/etc/gmq/client.pem"])
+    ] = ""
+    key: Annotated[
+        str, Meta(description="A file with the key to it, where that is not in the same file.", examples=["/etc/gmq/client.key"])
+    ] = ""
+
+
+class Mysql(Section, frozen=True, kw_only=True):
+    """The database of the storage `"mysql"`, see [mysql](mysql.md). With another storage it has no effect."""
+
+    host: Annotated[str, Meta(description="The server's name or address, or the path of its socket.", examples=["db"])] = ""
+    port: Annotated[int, Meta(ge=1, le=65535, description="The port of `host`.", examples=[3307])] = DEFAULT_PORT
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Several servers instead of `host`, each with or without a port: the first that can serve is used by all brokers.",
+            examples=[("db-1", "db-2:3307")],
+        ),
+    ] = ()
+    database: Annotated[str, Meta(description="The database's name. The broker makes its tables in it.", examples=["queues"])] = "gmq"
+    user: Annotated[str, Meta(description="Or the environment variable `GMQ_MYSQL_USER`.", examples=["gmq"])] = ""
+    user_file: Annotated[
+        str, Meta(description="A file that holds the user; read for each new connection.", examples=["/run/secrets/gmq-db/username"])
+    ] = ""
+    password: Annotated[
+        str,
+        Meta(
+            description="Better in a file or in the environment variable `GMQ_MYSQL_PASSWORD`.",
+            examples=["correct horse battery staple"],
+            extra={"secret": True},
+        ),
+    ] = ""
+    password_file: Annotated[
+        str, Meta(description="A file that holds the password; read for each new connection.", examples=["/run/secrets/gmq-db/password"])
+    ] = ""
+    tls: Annotated[MysqlTls, Meta(description="Use TLS; without it the connections are plain.", examples=[{}])] = field(
+        default_factory=MysqlTls
+    )
+    pool_size: Annotated[int, Meta(ge=2, le=1000, description="Connections of this broker to the database.", examples=[8])] = (
+        DEFAULT_POOL_SIZE
+    )
+    connect_timeout: Annotated[
+        float, Meta(ge=0.1, le=3600, description="How long one host may take to accept a connection.", examples=[2], extra={"unit": "s"})
+    ] = DEFAULT_CONNECT_TIMEOUT
+    statement_timeout: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="How long one statement may take, and a transaction with its repeats.",
+            examples=[5],
+            extra={"unit": "s"},
+        ),
+    ] = DEFAULT_STATEMENT_TIMEOUT
+
+
+class Filesystem(Section, frozen=True, kw_only=True):
+    """The original's folder of messages, under its old name. It has an effect with the storage `"filesystem"` only."""
+
+    path: Annotated[str, Meta(description="The original's `storage.path`. Empty counts as not set.", examples=["/var/lib/gmq"])] = ""
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -148,12 +225,46 @@ class Log(Section, frozen=True, kw_only=True):
 
 
 class Storage(Section, frozen=True, kw_only=True):
-    """Where messages are kept."""
+    """Where messages are kept. The settings of one storage have no effect with another: to switch, change the `type` alone."""
 
     type: Annotated[
         StorageType,
-        Meta(description='This version has `"memory"` only: messages are lost when the broker stops.', examples=["memory"]),
-    ] = "memory"
+        Meta(
+            description='`"filesystem"`: files in a folder. `"mysql"`: a database, for any number of brokers. '
+            '`"memory"`: messages are lost when the broker stops.',
+            examples=["memory"],
+        ),
+    ] = "filesystem"
+    path: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=LONGEST_STORAGE_PATH,
+            description='With the storage `"filesystem"`: its folder, for one broker alone. It is made when it is missing.',
+            examples=["/var/lib/gmq"],
+        ),
+    ] = "./gmq-data"
+    segment_size: Annotated[
+        int,
+        Meta(
+            ge=SMALLEST_SEGMENT,
+            le=LARGEST_SEGMENT,
+            description='With the storage `"filesystem"`: the size of one file of its journal.',
+            examples=[4 << 20],
+            extra={"unit": "bytes"},
+        ),
+    ] = 16 << 20
+    checkpoint_size: Annotated[
+        int,
+        Meta(
+            ge=SMALLEST_CHECKPOINT,
+            le=LARGEST_CHECKPOINT,
+            description='With the storage `"filesystem"`: after so much of the journal, the messages in it that are still there go to '
+            "the queues' own files. More of it means fewer writes and a longer start after a crash.",
+            examples=[256 << 20],
+            extra={"unit": "bytes"},
+        ),
+    ] = 32 << 20
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):
@@ -248,4 +359,5 @@ class Settings(Section, frozen=True, kw_only=True):
     log: Log = field(default_factory=Log)
     queue: Queue = field(default_factory=Queue)
     database: Database = field(default_factory=Database)
+    mysql: Mysql = field(default_factory=Mysql)
     filesystem: Filesystem = field(default_factory=Filesystem)

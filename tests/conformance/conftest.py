@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import pytest
 
 from broker_process import Broker
+from mariadb import SharedMariaDb, script_section, section
 from wire import Wire
 
 STORAGES: dict[str, dict[str, Any]] = {
     "memory": {"storage": {"type": "memory"}},
+    "filesystem": {"storage": {"type": "filesystem"}},
+    "mysql": {},  # MariaDB; its section comes with the server
+    "mysql-9": {},  # the same on MySQL, where a script is there that starts one
 }
 
 POLICIES = [
@@ -30,7 +35,14 @@ POLICIES = [
 def storage_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker with the storage, for all tests: each uses queues of its own."""
     folder: Path = tmp_path_factory.mktemp(request.param)
-    broker = Broker(folder, {**STORAGES[request.param], "policies": POLICIES, "limits": {"message_size": 4096}})
+    config = STORAGES[request.param]
+    if request.param == "mysql":
+        server: SharedMariaDb = request.getfixturevalue("shared_mariadb")
+        config = section(server.port, server.create())
+    if request.param == "mysql-9":
+        script = os.environ.get("GMQ_TEST_MYSQL") or pytest.skip("GMQ_TEST_MYSQL names no script that starts a MySQL server")
+        config = script_section(script)
+    broker = Broker(folder, {**config, "policies": POLICIES, "limits": {"message_size": 4096}})
     broker.start()
     yield broker
     broker.kill()

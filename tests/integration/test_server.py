@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 
 from broker_process import SERVER, START_TIMEOUT
 from helpers_server import DATA, EXIT_TIMEOUT, Network, Server, environment, free_port, own_network, wait_until
-from wire import Reply, Wire, b64, one_shot
+from wire import Reply, Wire, b64, one_shot, unb64
 
 MEBIBYTE = 1 << 20
 ORIGINAL_USER = "gmqserver"
@@ -30,6 +30,8 @@ ORIGINAL_PORT = 48844
 ANY_ADDRESS = "0.0.0.0"
 ELSEWHERE = "192.0.2.1"
 """An address for documentation: no machine has it."""
+
+MEMORY = {"storage": {"type": "memory"}}
 
 NewServer = Callable[..., Server]
 
@@ -156,9 +158,10 @@ def test_the_originals_broken_file_is_refused_with_line_and_column(flag: str) ->
         pytest.param({"limits": {"queues": "many"}}, ["limits.queues", '"many"', "integer"], id="wrong-type"),
         pytest.param({"network": {"port": "4567a"}}, ["network.port", '"4567a"', "0 to 65535"], id="bad-port"),
         pytest.param({"policies": [{"name": "a", "pattern": "*", "ttl": -1}]}, ["policies[0].ttl", "-1"], id="in-a-list"),
-        pytest.param({"queue": {"queue_type": 3}}, ["queue.queue_type", "3 (filesystem)", '"memory"'], id="queue-type-filesystem"),
-        pytest.param({"queue": {"queue_type": 2}}, ["queue.queue_type", "2 (mysql)", '"memory"'], id="queue-type-database"),
-        pytest.param({"storage": {"type": "mysql"}}, ["storage.type", '"mysql"', '"memory"'], id="storage-that-is-not-there-yet"),
+        pytest.param({"storage": {"path": "a"}, "filesystem": {"path": "b"}}, ["filesystem.path", "storage.path"], id="the-folder-twice"),
+        pytest.param({"storage": {"segment_size": 4096}}, ["storage.segment_size is 4096", "from 1048576"], id="segments-too-small"),
+        pytest.param({"storage": {"type": "mysql"}}, ["mysql.host", "is missing"], id="a-database-without-a-host"),
+        pytest.param({"queue": {"queue_type": 2}}, ["mysql.host", "database.dsn"], id="queue-type-database-without-a-database"),
         pytest.param({"network": {"interface": ""}}, ["network.interface", "auth.anonymous"], id="all-addresses-without-authentication"),
         pytest.param({"network": {"interface": "::"}}, ["network.interface", "auth.anonymous"], id="all-ipv6-without-authentication"),
         pytest.param({"auth": {"user": "me"}}, ["auth.user", "no password"], id="user-without-password"),
@@ -296,6 +299,155 @@ def test_the_first_reply_comes_soon_after_the_start(new_server: NewServer) -> No
     assert time.monotonic() - began < 10, f"the first reply took {time.monotonic() - began:.1f} s"
 
 
+# The storage
+
+
+def test_without_a_configured_storage_messages_are_kept_in_a_folder_of_the_working_directory(new_server: NewServer) -> None:
+    server = new_server()
+    file = server.write({})
+    for number, expected in enumerate([[], [b"0"], [b"0", b"1"]]):
+        server.start("-f", file)
+        with connect(server) as wire:
+            kept = [unb64(message["payload"]) for message in wire.done("K", "orders", count=10)["messages"]]
+            assert kept == expected, f"after {number} restarts the queue holds {kept}"
+            wire.publish("orders", b"%d" % number)
+        server.signal()
+        assert server.ended()[0] == 0, f"it did not end well:\n{server.errors.read_text()}"
+        events = [record["event"] for record in server.records()]
+        assert not any("lost" in event for event in events), f"it says that messages are lost: {events}"
+    assert (server.folder / "gmq-data").is_dir(), f"there is no gmq-data: {[*server.folder.iterdir()]}"
+
+
+def test_the_originals_configuration_may_ask_for_files(new_server: NewServer) -> None:
+    server = new_server()
+    server.start_with({"queue": {"queue_type": 3}, "filesystem": {"path": "../fs/"}})
+    with connect(server) as wire:
+        wire.publish("orders", b"x")
+    assert (server.folder.parent / "fs").is_dir(), "filesystem.path is not where the files are"
+
+
+def test_a_folder_that_cannot_be_had_stops_the_start(new_server: NewServer) -> None:
+    server = new_server()
+    (server.folder / "file").touch()
+    server.launch("-f", server.write({"storage": {"path": "file"}}))
+    code, _ = server.ended()
+    said = server.errors.read_text()
+    assert code == 1, f"exit code {code}: {said}"
+    assert "gmqserver: " in said, f"no error for people: {said}"
+    assert "file" in said, f"the error does not name the folder: {said}"
+    assert "Traceback" not in said, f"a traceback in the place of an error: {said}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_broker_that_waits_for_the_folder_of_another_can_be_stopped(new_server: NewServer, number: signal.Signals) -> None:
+    first, second = new_server(), new_server()
+    folder = {"storage": {"path": str(first.folder / "data")}}
+    first.start_with(folder)
+    port = free_port()
+    second.launch("-f", second.write({**folder, "network": {"port": port}}))
+    wait_until(lambda: not refuses_connections(port), "the second broker is at its start")
+    code, took = second.ended(second.signal(number))
+    assert code in {0, 1}, f"exit code {code}:\n{second.errors.read_text()}"
+    assert took < 5, f"it took {took:.1f} s to end"
+    assert "Traceback" not in second.errors.read_text(), f"a traceback:\n{second.errors.read_text()}"
+    assert not any(record["event"] == "listening" for record in second.records()), "two brokers serve one folder"
+    with connect(first) as wire:
+        wire.publish("orders", b"the first goes on")
+
+
+def test_a_broker_takes_over_the_folder_of_one_that_ends(new_server: NewServer) -> None:
+    first, second = new_server(), new_server()
+    folder = {"storage": {"path": str(first.folder / "data")}}
+    first.start_with(folder)
+    with connect(first) as wire:
+        wire.publish("orders", b"of the first")
+    port = free_port()
+    second.launch("-f", second.write({**folder, "network": {"port": port}}))
+    wait_until(lambda: not refuses_connections(port), "the second broker is at its start")
+    first.signal()
+    assert first.ended()[0] == 0
+    with Wire("127.0.0.1", port) as wire:
+        assert wire.take("orders") == b"of the first", "the second does not have the messages of the first"
+
+
+# Looking at the files
+
+
+def test_verify_finds_the_files_of_a_broker_good_and_those_of_a_damaged_one_bad(new_server: NewServer) -> None:
+    server = new_server()
+    server.start_with({"storage": {"path": "data"}})
+    with connect(server) as wire:
+        for number in range(100):
+            wire.publish("orders", b"a message that is looked for %d" % number)
+    server.kill()
+    folder = server.folder / "data"
+    done = gmqserver("journal", "verify", folder)
+    assert done.returncode == 0, f"good files are called bad:\n{done.stdout}{done.stderr}"
+    damaged = 0
+    for file in folder.rglob("*"):
+        data = file.read_bytes() if file.is_file() else b""
+        at = data.find(b"looked for 50")
+        if at >= 0:
+            file.write_bytes(data[:at] + b"L" + data[at + 1 :])
+            damaged += 1
+    assert damaged, "no file has the messages"
+    done = gmqserver("journal", "verify", folder)
+    assert done.returncode == 1, f"a changed byte is not found:\n{done.stdout}{done.stderr}"
+    assert done.stdout, "nothing is said about the damage"
+
+
+def test_inspect_shows_a_file_and_stops_where_it_is_told_to(new_server: NewServer) -> None:
+    server = new_server()
+    server.start_with({"storage": {"path": "data"}})
+    with connect(server) as wire:
+        for _ in range(100):
+            wire.publish("orders", b"x")
+    server.kill()
+    files = [file for file in (server.folder / "data").rglob("*") if file.is_file() and b"orders" in file.read_bytes()]
+    assert files, "no file names the queue"
+    whole = gmqserver("journal", "inspect", files[0])
+    assert whole.returncode == 0, f"inspect fails: {whole.stderr}"
+    assert "orders" in whole.stdout, f"inspect does not name the queue:\n{whole.stdout}"
+    part = gmqserver("journal", "inspect", "--limit", "2", files[0])
+    assert part.stdout.splitlines() == whole.stdout.splitlines()[:2], f"--limit 2 prints:\n{part.stdout}"
+    piped = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; '{SERVER}' journal inspect '{files[0]}' | head -n 1"],
+        capture_output=True,
+        text=True,
+        timeout=EXIT_TIMEOUT,
+        check=False,
+    )
+    assert (piped.returncode, piped.stderr) == (0, ""), f"a reader that has enough is an error: {piped.stderr}"
+
+
+@pytest.mark.parametrize("way", ["inspect", "verify"])
+def test_what_is_not_gmqs_is_not_looked_at(way: str, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("nothing of GMQ's")
+    for path in (tmp_path / "nothing", tmp_path):
+        done = gmqserver("journal", way, path)
+        assert done.returncode == 2, f"exit code {done.returncode} for {path}:\n{done.stdout}{done.stderr}"
+        assert done.stderr.startswith("gmqserver: "), f"the error for {path} is {done.stderr!r}"
+        assert "Traceback" not in done.stderr, f"a traceback in the place of an error: {done.stderr}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("journal",),
+        ("journal", "mend", "."),
+        ("journal", "inspect"),
+        ("journal", "verify"),
+        ("journal", "inspect", "--limit", "0", "file"),
+        ("-f", "gmq.json", "journal", "verify", "."),
+        ("jurnal",),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused(arguments: Sequence[str]) -> None:
+    done = gmqserver(*arguments)
+    assert done.returncode == 2, f"exit code {done.returncode}: {done.stderr}"
+    assert done.stderr.startswith("usage: "), f"the error does not show the usage: {done.stderr}"
+
+
 # The original's configuration
 
 
@@ -381,7 +533,7 @@ def test_no_words_at_all_are_refused(original: Server) -> None:
 
 
 def test_logs_are_json_lines_on_standard_error(start: Callable[..., Server]) -> None:
-    server = start()
+    server = start(storage={"type": "memory"})
     with connect(server) as wire:
         wire.refused("X")
     server.signal()
@@ -402,7 +554,7 @@ def test_logs_on_a_terminal_are_for_people(new_server: NewServer) -> None:
     try:
         with os.fdopen(theirs, "wb") as terminal:
             server.process = subprocess.Popen(
-                [SERVER, "-f", server.write({})], cwd=server.folder, env=environment(TERM="xterm"), stdin=terminal, stderr=terminal
+                [SERVER, "-f", server.write(MEMORY)], cwd=server.folder, env=environment(TERM="xterm"), stdin=terminal, stderr=terminal
             )
         printed = b""
 

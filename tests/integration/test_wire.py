@@ -450,7 +450,7 @@ def test_null_is_the_same_as_leaving_a_field_out(shared_broker: Broker) -> None:
 
 
 def test_the_limits_of_queues_and_memory(start_broker: Callable[..., Broker]) -> None:
-    broker = start_broker({"limits": {"queues": 2, "memory": 200_000}})
+    broker = start_broker({"storage": {"type": "memory"}, "limits": {"queues": 2, "memory": 200_000}})
     with Wire(broker.host, broker.port) as wire:
         wire.publish("one", b"x")
         wire.publish("two", b"x")

@@ -75,6 +75,12 @@ class LateStorage(MemoryStorage):
             self.held.append(answer)
         return future
 
+    async def holding(self, count: int) -> None:
+        """Return when so many answers are held back."""
+        async with asyncio.timeout(10):
+            while len(self.held or ()) < count:  # noqa: ASYNC110  # there is nothing to wait for but the number
+                await asyncio.sleep(0.001)
+
     def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None) -> Any:
         now = super().publish
         return self._later(lambda: now(queue, payloads, size, options))
@@ -275,5 +281,63 @@ def test_what_a_late_storage_took_for_a_connection_that_is_gone_is_given_back() 
         answer()
         other.send({**TAKE, "wait": 5})
         assert (await other.read())["payload"] == "YQ=="
+
+    run(storage, scenario)
+
+
+def test_a_take_that_does_not_wait_gets_what_a_storage_answers_later() -> None:
+    storage = LateStorage()
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        client = await connect()
+        client.send(publish("YQ=="), {**TAKE, "wait": 0}, {**TAKE, "wait": 0})
+        assert [(await client.read()).get("count") for _ in range(3)] == [None, 1, 0]
+
+    run(storage, scenario)
+
+
+def test_requests_of_one_connection_take_effect_in_their_order_in_a_storage_that_answers_later() -> None:
+    storage = LateStorage()
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        client = await connect()
+        storage.held = []
+        client.send(TAKE, publish("YQ=="), publish("Yg==", priority=9), TAKE, LENGTH)
+        await storage.holding(1)
+        assert len(storage.held) == 1, "the publishes have to wait for the take before them"
+        storage.held.pop()()
+        await storage.holding(2)
+        (first, second), storage.held = storage.held, None  # publishes may be under way together
+        first()
+        second()
+        replies = [await client.read() for _ in range(5)]
+        assert [reply["operation"] for reply in replies] == ["S", "P", "P", "S", "L"]
+        assert (replies[0]["count"], replies[3]["payload"], replies[4]["payload"]) == (0, "Yg==", "1")
+
+    run(storage, scenario)
+
+
+def test_takes_for_consumers_that_wait_are_begun_together_and_no_one_is_forgotten() -> None:
+    storage = LateStorage()
+    count = 60
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        consumers = [await connect() for _ in range(count)]
+        for number, consumer in enumerate(consumers):
+            consumer.send({**TAKE, "wait": 20, "tag": number}, {**LENGTH, "tag": "l"})
+            assert (await consumer.read())["tag"] == "l"
+        producer = await connect()
+        assert await producer.silent()
+        storage.held = []
+        producer.send({"operation": "P", "queue": "orders", "payloads": ["YQ=="] * count})
+        await storage.holding(1)
+        storage.held.pop()()
+        await storage.holding(1)
+        takes, storage.held = storage.held, None
+        assert len(takes) > 1, "their takes could share a transaction"
+        for take in takes:
+            take()
+        for consumer in consumers:
+            assert (await consumer.read())["count"] == 1
 
     run(storage, scenario)

@@ -182,25 +182,67 @@ def test_a_printed_configuration_does_not_show_its_password():
     assert "s3cret" not in f"{loaded!r} {loaded}", "a logged configuration would show the password"
 
 
-@pytest.mark.parametrize("document", [{}, {"storage": {}}, {"storage": {"type": "memory"}}, {"queue": {"queue_type": 1}}])
-def test_messages_are_kept_in_memory(document):
+@pytest.mark.parametrize("document", [{"storage": {"type": "memory"}}, {"queue": {"queue_type": 1}}])
+def test_messages_are_kept_in_memory_where_that_is_asked_for(document):
     assert config(document).storage_type == "memory"
+
+
+@pytest.mark.parametrize(
+    ("document", "folder"),
+    [
+        ({}, "gmq-data"),
+        ({"storage": {}}, "gmq-data"),
+        ({"storage": {"path": "/var/lib/gmq"}}, "/var/lib/gmq"),
+        ({"storage": {"type": "filesystem", "path": "data"}}, "data"),
+        ({"queue": {"queue_type": 3}}, "gmq-data"),
+        ({"queue": {"queue_type": 3}, "filesystem": {"path": "../fs/"}}, "../fs"),
+        ({"queue": {"queue_type": 3}, "filesystem": {"path": ""}}, "gmq-data"),
+        ({"queue": {"queue_type": 3}, "storage": {"path": "data"}, "filesystem": {"path": ""}}, "data"),
+        ({"storage": {"type": "filesystem"}, "filesystem": {"path": "fs"}}, "fs"),
+    ],
+)
+def test_messages_are_kept_in_a_folder(document, folder):
+    loaded = config(document)
+    assert (loaded.storage_type, loaded.storage_path) == ("filesystem", Path(folder))
+    assert (loaded.segment_size, loaded.checkpoint_size) == (16 << 20, 32 << 20)
+
+
+def test_the_sizes_of_the_journal_may_be_set():
+    loaded = config({"storage": {"segment_size": 1 << 20, "checkpoint_size": 64 << 30}})
+    assert (loaded.segment_size, loaded.checkpoint_size) == (1 << 20, 64 << 30)
+
+
+def test_the_folder_of_another_storage_is_no_error_so_that_switching_needs_one_change():
+    loaded = config({"storage": {"type": "memory", "path": "data", "segment_size": 1 << 20, "checkpoint_size": 1 << 20}})
+    assert loaded.storage_type == "memory"
 
 
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ({"storage": {"type": "mysql"}}, 'storage.type is "mysql"; the storages of this version are: "memory"'),
-        ({"storage": {"type": "filesystem"}}, 'storage.type is "filesystem"; the storages of this version are: "memory"'),
-        ({"queue": {"queue_type": 2}}, 'queue.queue_type is 2 (mysql); the storages of this version are: "memory"'),
-        ({"queue": {"queue_type": 3}}, 'queue.queue_type is 3 (filesystem); the storages of this version are: "memory"'),
+        ({"storage": {"type": "files"}}, 'storage.type is "files"; it must be "memory", "mysql" or "filesystem"'),
+        ({"storage": {"path": ""}}, 'storage.path is ""; it must be a string of 1 to 4095 characters'),
+        ({"storage": {"path": "a\0b"}}, 'storage.path is "a\\u0000b"; a path has no NUL in it'),
+        ({"filesystem": {"path": "a\0b"}}, 'filesystem.path is "a\\u0000b"; a path has no NUL in it'),
+        (
+            {"storage": {"path": "a"}, "filesystem": {"path": "b"}},
+            "filesystem.path and storage.path set the same folder; keep one of them",
+        ),
+        (
+            {"storage": {"segment_size": (1 << 20) - 1}},
+            "storage.segment_size is 1048575; it must be an integer from 1048576 to 1073741824 bytes",
+        ),
+        (
+            {"storage": {"checkpoint_size": (64 << 30) + 1}},
+            "storage.checkpoint_size is 68719476737; it must be an integer from 1048576 to 68719476736 bytes",
+        ),
         (
             {"queue": {"queue_type": 1}, "storage": {"type": "memory"}},
             "queue.queue_type and storage.type both select the storage; keep one of them",
         ),
     ],
 )
-def test_a_storage_that_is_not_there_or_is_selected_twice_is_refused(document, said):
+def test_a_storage_that_cannot_be_used_is_refused(document, said):
     assert problem(document) == said
 
 

@@ -97,7 +97,7 @@ def test_all_problems_are_told_at_once():
         "network": {"port": "x", "interface": "300.1.2.3"},
         "policies": [{"name": "a", "pattern": "*", "ttl": -1}, {"nmae": "b"}],
         "auth": {"user": "bob"},
-        "queue": {"queue_type": 3},
+        "queue": {"queue_type": 4},
     }
     paths = {line.split(" ")[0] for line in problems(document)}
     expected = {"limits.queues", "limits.keys", "newtork", "network.port", "network.interface", "policies[0].ttl", "policies[1].nmae"}
@@ -118,14 +118,22 @@ def test_null_means_the_same_as_leaving_a_setting_out():
 @pytest.mark.parametrize("setting", settings_of(Settings), ids=lambda setting: setting.name)
 def test_every_setting_is_described_and_its_default_and_examples_are_within_its_own_range(setting):
     kind, _ = docs._struct_of(setting.type)
+    check_members(kind, setting.name)
+
+
+def check_members(kind, path):
     for member in settings_of(kind):
-        assert member.description, f"{setting.name}.{member.name} has no description"
-        assert member.examples, f"{setting.name}.{member.name} has no example"
+        where = f"{path}.{member.name}"
+        assert member.description, f"{where} has no description"
+        assert member.examples, f"{where} has no example"
+        if isinstance(member.type, msgspec.inspect.StructType):
+            check_members(member.type.cls, where)
+            continue
         values = list(member.examples)
         if not member.required and kind is not Policy:
             values.append(msgspec.to_builtins(getattr(kind(), member.name)))
         for value in values:
-            assert msgspec.convert(value, member.annotation) == value, f"{setting.name}.{member.name} refuses its own {value!r}"
+            assert msgspec.convert(value, member.annotation) == value, f"{where} refuses its own {value!r}"
 
 
 json_values = st.recursive(

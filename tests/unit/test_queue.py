@@ -1,7 +1,11 @@
-"""The queue against a model of it: a plain list in which everything is looked up anew."""
+"""The queue against a model of it: a plain list in which everything is looked up anew.
+
+Half of the queues are on a disk, which is a dictionary here: payloads leave the memory at any time, and queues are built anew from it.
+"""
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -11,8 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 from hypothesis.stateful import multiple as several
 
-from gmq.message import KEY_MEMORY, NEVER, GmqError, Message, Options, QueuePolicy
-from gmq.queue import Queue, Usage
+from fake_disk import Disk
+from gmq import lane, shelf
+from gmq.message import KEY_MEMORY, NEVER, PAGED, GmqError, Message, Options, QueuePolicy, Usage
+from gmq.queue import Queue
+from gmq.stock import Plain
 
 START = 1_700_000_000_000
 LARGE = 1 << 30
@@ -83,22 +90,39 @@ class QueueMachine(RuleBasedStateMachine):
 
     receipts = Bundle("receipts")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(lane, "KEEP", 1)  # so that few messages are a long queue
+        self.patch.setattr(shelf, "PIECE", 3)
+        self.patch.setattr(shelf, "PIECE_BYTES", 10)
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
     @initialize(
+        on_disk=st.booleans(),
         max_messages=st.sampled_from([None, 3, 8]),
         max_deliveries=st.sampled_from([None, 1, 2]),
         dead_letter=st.sampled_from([None, "dead"]),
         ttl=st.sampled_from([None, 0.05, 30.0]),
     )
-    def open(self, max_messages: int | None, max_deliveries: int | None, dead_letter: str | None, ttl: float | None) -> None:
+    def open(
+        self, *, on_disk: bool, max_messages: int | None, max_deliveries: int | None, dead_letter: str | None, ttl: float | None
+    ) -> None:
         policy = QueuePolicy(max_messages=max_messages, max_deliveries=max_deliveries, dead_letter=dead_letter, ttl=ttl, lease=5.0)
         self.now = START
-        self.usage = Usage()
-        self.queue = Queue("orders", 1, 1, policy, self.now, self.usage, capacity=20, keys=4)
+        self.disk = Disk() if on_disk else None
+        self.build(policy)
         self.room = max_messages or 20
         self.ttl = None if ttl is None else int(ttl * 1000)
         self.model = Model(policy)
         self.tokens = count()
         self.last_id = 0
+
+    def build(self, policy: QueuePolicy) -> None:
+        self.usage = Usage()
+        self.queue = Queue("orders", 1, 1, policy, self.now, self.usage, capacity=20, keys=4, recorder=self.disk, pages=self.disk)
 
     @rule(length=milliseconds)
     def wait(self, length: int) -> None:
@@ -270,10 +294,84 @@ class QueueMachine(RuleBasedStateMachine):
         assume(len(self.model.messages) < 25)
         self.model.advance(self.now)
         message = Message(7, payload, self.now, priority, deliveries)
-        self.queue.adopt(message, self.now, self.now)
+        message = self.queue.adopt(message, self.now, self.now)
         self.last_id += 1
         assert message.id == self.last_id
+        if self.disk is not None:
+            self.disk.added(self.queue, [message], None)  # as the owner of the queue does
         self.model.messages.append(Expected(message.id, payload, priority, self.now, NEVER, self.now))
+
+    @precondition(lambda self: self.disk is not None)
+    @rule(lines=st.sampled_from([0.5, 0.9, 1]), messages=st.sampled_from([0.5, 1]))
+    def page_out(self, lines: float, messages: float) -> None:
+        self.queue.page_lines(round(lines * (self.last_id + 1)))
+        self.queue.page_messages(self.queue.whole_messages(), round(messages * (self.last_id + 1)))
+
+    @precondition(lambda self: self.disk is not None)
+    @rule(first=st.sampled_from([0.3, 0.7, 0.95]))
+    def look_at_the_end(self, first: float) -> None:
+        start = round(first * self.last_id)
+        seen = [number for span, _ in self.queue.plain_since(start) for number in range(span.first, span.first + span.count)]
+        everything = [number for span, _ in self.queue.plain_since(0) for number in range(span.first, span.first + span.count)]
+        assert seen == [number for number in everything if number >= start]
+
+    @precondition(lambda self: self.disk is not None)
+    @rule(start=st.sampled_from([0, 0.2, 0.6]), stop=st.sampled_from([0, 0.5, 1]))
+    def recover(self, start: float, stop: float) -> None:
+        """Build the queue anew from what was recorded; the payloads from `start` to `stop` stay on disk."""
+        assert self.disk is not None
+        paged = range(round(start * self.last_id), round(stop * self.last_id) + 1)
+        plain, whole = self.disk.found(paged)
+        self.reopen(plain, whole, list(self.disk.keys), self.queue.next_id)
+
+    @precondition(lambda self: self.disk is not None)
+    @rule()
+    def go_on_from_a_snapshot(self) -> None:
+        whole = [copy(message) for message in self.queue.whole_messages()]
+        self.reopen(self.queue.plain_since(0), whole[::-1], self.queue.remembered(None), self.queue.next_id)
+
+    def reopen(self, plain: list[Plain], whole: list[Message], keys: list[tuple[str, int, bytes, int]], next_id: int) -> None:
+        for message in self.model.dead:
+            assert self.disk is not None
+            self.disk.rows.pop(message.id, None)  # the owner has moved it
+        self.build(self.queue.policy)
+        self.queue.load(plain, [one for one in whole if one.id not in {dead.id for dead in self.model.dead}], keys, next_id, self.now)
+        self.model.dead.clear()
+        self.model.expired = self.model.dropped = 0
+
+    @invariant()
+    def the_record_agrees(self) -> None:
+        """What was recorded is what is there, in the same state but for what time does."""
+        if not hasattr(self, "queue") or self.disk is None:
+            return
+        self.queue.advance_if_due(self.now)
+        dead = {message.id for message in self.queue.outbox}
+        plain: dict[int, bytes | None] = {}
+        for span, parts in self.queue.plain_since(0):
+            plain.update(zip(range(span.first, span.first + span.count), parts or [None] * span.count, strict=True))
+        whole = {message.id: message for message in self.queue.whole_messages()}
+        assert not plain.keys() & whole.keys(), "a message is there twice"
+        assert plain.keys() | whole.keys() == self.disk.rows.keys() - dead, "the record has other messages"
+        for number, payload in plain.items():
+            row = self.disk.rows[number]
+            assert payload in (None, row.payload), "a wrong payload"
+            assert (row.receipt, row.due, row.deliveries) == (None, 0, 0), "the record of a plain message has a state"
+        for number, message in whole.items():
+            row = self.disk.rows[number]
+            assert not message.gone
+            assert message.payload is PAGED or message.payload == row.payload, "a wrong payload"
+            assert message.deliveries == row.deliveries
+            if row.due > self.now:
+                assert (message.due, message.receipt) == (row.due, row.receipt), "the record has another state"
+            else:
+                assert (message.due, message.receipt) == (0, None), "the record has a state that is not over"
+        paged = [number for number, payload in plain.items() if payload is None]
+        paged += [number for number, message in whole.items() if message.payload is PAGED]
+        assert self.usage.paged == sum(len(self.disk.rows[number].payload) for number in paged), "what is on disk only is counted wrong"
+        assert all(message.payload is not PAGED for message in self.queue.outbox), "a dead letter without its payload"
+        keys = [(key, number, until) for key, number, _, until in self.queue.remembered(None)]
+        assert keys == [(key, number, until) for key, number, _, until in self.disk.keys if until > self.now]
+        assert self.queue.remembered(2) == self.queue.remembered(None)[-2:]
 
     @invariant()
     def counts_agree(self) -> None:

@@ -21,7 +21,7 @@ from gmq.listen import Listen
 from gmq.protocol import line_limit
 from gmq.server.hub import Hub
 from gmq.server.tcp import Connection
-from gmq.storage.base import Storage
+from gmq.storage.base import Storage, StorageError
 from gmq.storage.memory import MemoryStorage
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
     Raises:
-        StartError: an address cannot be listened on.
+        StartError: an address cannot be listened on, or the storage cannot be opened.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -46,7 +46,9 @@ async def serve(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     sockets = bind(config.listen)
     storage = open_storage(config)
-    await storage.open()
+    if not await opened(storage, stop):
+        log.info("stopped before the storage was open", storage=storage.name)
+        return
     hub = make_hub(config, storage)
     servers = [await loop.create_server(lambda: Connection(hub), sock=one, backlog=BACKLOG) for one in sockets]
     gc.freeze()  # what is here now stays: collections need not look at it
@@ -70,8 +72,44 @@ async def serve(config: Config) -> None:
 
 
 def open_storage(config: Config) -> Storage:
-    """The storage that the configuration selects."""
+    """The storage that the configuration selects. Only that one is imported."""
+    if config.storage_type == "filesystem":
+        from gmq.storage.filesystem import FilesystemStorage  # noqa: PLC0415  # the others have no use for it
+
+        return FilesystemStorage(
+            config.storage_path,
+            config.limits,
+            config.policy_for,
+            segment_size=config.segment_size,
+            checkpoint_size=config.checkpoint_size,
+        )
+    if config.database is not None:
+        from gmq.storage.mysql import MysqlStorage  # noqa: PLC0415  # the others have no use for it
+
+        return MysqlStorage(config.database, config.limits, config.policy_for)
     return MemoryStorage(config.limits, config.policy_for)
+
+
+async def opened(storage: Storage, stop: asyncio.Event) -> bool:
+    """Open the storage, however long that takes; false where the process is told to stop before it is done.
+
+    Raises:
+        StartError: it cannot be opened.
+    """
+    opening = asyncio.create_task(storage.open())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([opening, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not opening.done():
+        opening.cancel()
+        await asyncio.wait([opening])
+        if opening.cancelled():
+            return False
+    try:
+        opening.result()
+    except StorageError as error:
+        raise StartError(str(error)) from error
+    return True
 
 
 def make_hub(config: Config, storage: Storage) -> Hub:

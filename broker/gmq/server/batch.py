@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
@@ -17,8 +18,8 @@ from msgspec import Struct
 from gmq import plain
 from gmq.broker import Broker
 from gmq.message import MAX_COUNT, GmqError, Taken
-from gmq.plain import Acknowledges, Publishes, Run, Takes
-from gmq.server.dispatch import Counts, acknowledged_singly
+from gmq.plain import Acknowledges, Publishes, Run, Spread, Takes
+from gmq.server.dispatch import Counts, acknowledged_singly, spread
 from gmq.storage.base import Outcome, T
 
 LARGE = 16 << 10
@@ -37,8 +38,11 @@ class Member(Protocol):
     def send(self, data: bytes) -> bool:
         """Send replies at once; False where that is not possible: something stands before them, or the connection is closing."""
 
-    def reply(self, run: Run, data: bytes, taken: Taken | None) -> None:
-        """Send the replies to a run, made of what was taken, when they may leave."""
+    def hold(self, part: Part, data: bytes) -> Any:
+        """Keep the replies to requests at their place until `release`; return what to call that with."""
+
+    def release(self, held: Any, error: BaseException | None) -> None:
+        """Send replies that were held, or refuse the requests where their commit failed with an error."""
 
 
 class Share(Struct):
@@ -47,6 +51,23 @@ class Share(Struct):
     member: Member
     start: int
     stop: int
+
+
+class Part(Struct, gc=False):
+    """Requests of a run, from `start` to `stop`, and all that was taken for the run."""
+
+    run: Run
+    start: int
+    stop: int
+    taken: Taken | None = None
+
+    def item(self) -> Run:
+        """The requests, as a run of their own."""
+        return self.run.part(self.start, self.stop)
+
+    def messages(self) -> Sequence[Taken]:
+        """What was taken for them."""
+        return () if self.taken is None else (self.taken.part(self.start, self.stop),)
 
 
 class Batch:
@@ -130,29 +151,29 @@ class Batch:
         queue, count = run.queue, len(run)
         ids = now(self._broker.publish(queue, run.payloads, run.size))
         self._counts.requests["P"] += count
-        commit = self._broker.commit()
         replies = plain.published(queue, ids)
         even = len(str(ids[0])) == len(str(ids[-1]))  # then all replies have one length
-        length = len(replies) // count
-        for share in shares:
-            start, stop, member = share.start, share.stop, share.member
-            data = replies[start * length : stop * length] if even else plain.published(queue, ids[start:stop])
-            if commit is not None or not member.send(data):
-                member.reply(run.part(start, stop), data, None)
+        size = len(replies) // count
+        self._reply(
+            run,
+            shares,
+            [
+                replies[share.start * size : share.stop * size] if even else plain.published(queue, ids[share.start : share.stop])
+                for share in shares
+            ],
+        )
+
+    def _spread(self, run: Spread, shares: Sequence[Share]) -> None:
+        replies = spread(self._broker, run, self._counts)
+        self._reply(run, shares, [b"".join(replies[share.start : share.stop]) for share in shares])
 
     def _take(self, run: Takes, shares: Sequence[Share]) -> None:
         asked = run.count
         taken = now(self._broker.take((run.queue,), asked, run.lease))
         count = len(taken.entries) or asked  # of requests that this answers
         self._counts.requests["S"] += count
-        commit = self._broker.commit()
-        for share in shares:
-            start, stop, member = share.start, min(share.stop, count), share.member
-            if start >= stop:
-                break
-            data = plain.take_replies(run, taken, start, stop)
-            if commit is not None or not member.send(data):
-                member.reply(run.part(start, stop), data, taken.part(start, stop))
+        served = [Share(share.member, share.start, min(share.stop, count)) for share in shares if share.start < count]
+        self._reply(run, served, [plain.take_replies(run, taken, share.start, share.stop) for share in served], taken)
         if count < asked:  # who went empty-handed tries by itself: there may be more, which did not fit
             for share in shares:
                 if share.stop > count:
@@ -161,19 +182,43 @@ class Batch:
     def _acknowledge(self, run: Acknowledges, shares: Sequence[Share]) -> None:
         settled = now(self._broker.acknowledge(run.receipts))
         self._counts.requests["A"] += len(run)
-        commit = self._broker.commit()
         outcomes = acknowledged_singly(run, settled, self._counts) if settled.stale else []
-        for share in shares:
-            start, stop, member = share.start, share.stop, share.member
-            data = b"".join(outcomes[start:stop]) if outcomes else plain.acknowledged(stop - start)
+        self._reply(
+            run,
+            shares,
+            [
+                b"".join(outcomes[share.start : share.stop]) if outcomes else plain.acknowledged(share.stop - share.start)
+                for share in shares
+            ],
+        )
+
+    def _reply(self, run: Run, shares: Sequence[Share], replies: Sequence[bytes], taken: Taken | None = None) -> None:
+        """Send each member its replies, as soon as what they say is durable."""
+        commit = self._broker.commit()
+        held: list[tuple[Member, Any]] = []
+        for share, data in zip(shares, replies, strict=True):
+            member = share.member
             if commit is not None or not member.send(data):
-                member.reply(run.part(start, stop), data, None)
+                held.append((member, member.hold(Part(run, share.start, share.stop, taken), data)))
+        if commit is not None:
+            commit.add_done_callback(partial(release, held))
+        else:
+            for member, one in held:
+                member.release(one, None)
 
     _operations: ClassVar[dict[type[Run], Callable[[Batch, Any, Sequence[Share]], None]]] = {
         Publishes: _publish,
+        Spread: _spread,
         Takes: _take,
         Acknowledges: _acknowledge,
     }
+
+
+def release(held: Sequence[tuple[Member, Any]], commit: Future[None]) -> None:
+    """The commit that replies waited for is done."""
+    error = commit.exception()
+    for member, one in held:
+        member.release(one, error)
 
 
 def shared_out(members: Sequence[Member], chunks: Sequence[bytes], width: int) -> list[Share]:

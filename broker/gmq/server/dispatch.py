@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from msgspec import Struct
 
@@ -31,7 +31,7 @@ from gmq.message import (
     Taken,
     refuse,
 )
-from gmq.plain import Acknowledges, Publishes, Run, Takes
+from gmq.plain import Acknowledges, Publishes, Run, Spread, Takes
 from gmq.protocol import (
     Acknowledge,
     AnyRequest,
@@ -82,13 +82,15 @@ class Dispatcher:
     whoever cannot send them gives it back. `unserved` is the rest of a run that was served in part.
     """
 
-    __slots__ = ("_authenticator", "_broker", "_counts", "authenticated", "taken", "unserved")
+    __slots__ = ("_authenticator", "_broker", "_counts", "_fit", "_late", "authenticated", "taken", "unserved")
 
     def __init__(self, broker: Broker, authenticator: Authenticator, counts: Counts) -> None:
         self._broker = broker
         self._authenticator = authenticator
         self.authenticated = not authenticator.required
         self._counts = counts
+        self._late = not broker.storage.immediate
+        self._fit = max(1, MAX_REPLY_BYTES // broker.limits.message_size)  # messages that one take surely gives, if they are there
         self.taken: list[Taken] = []
         self.unserved: Takes | None = None
 
@@ -111,21 +113,42 @@ class Dispatcher:
 
     # Runs
 
-    def _serve_run(self, run: Run) -> bytes | Pending:
+    def _serve_run(self, run: Run) -> bytes | Pending | None:
         if not self.authenticated:
             raise unauthorized()
         if isinstance(run, Publishes):
             return self._publish_run(run)
         if isinstance(run, Takes):
             return self._take_run(run)
+        if isinstance(run, Spread):
+            return self._publish_spread(run)
         return self._acknowledge_run(run)
 
+    def _publish_spread(self, run: Spread) -> bytes | None:
+        """Publish to several queues; None where the storage answers later, and each is to be served by itself."""
+        if not self._broker.storage.immediate:
+            return None
+        return b"".join(spread(self._broker, run, self._counts))
+
     def _publish_run(self, run: Publishes) -> bytes | Pending:
+        if self._late:
+            later = self._broker.publish_run(run.queue, run.payloads, run.size)
+            self._counts.requests["P"] += len(run)
+            return answered(later, lambda results: self._published_singly(run, results))
         outcome = self._broker.publish(run.queue, run.payloads, run.size)
         self._counts.requests["P"] += len(run)
         return answered(outcome, lambda ids: plain.published(run.queue, ids))
 
+    def _published_singly(self, run: Publishes, results: Sequence[int | GmqError]) -> bytes:
+        ids = [result for result in results if isinstance(result, int)]
+        replies = plain.published(run.queue, ids) if ids else b""
+        refused = [self.refuse(run.part(at, at + 1), result) for at, result in enumerate(results) if isinstance(result, GmqError)]
+        return b"".join((replies, *refused))
+
     def _take_run(self, run: Takes) -> bytes | Pending:
+        if self._late and len(run) > self._fit:  # more might not fit into what one take gives
+            self.unserved = run.part(self._fit, len(run))
+            run = run.part(0, self._fit)
         outcome = self._broker.take((run.queue,), len(run), run.lease)
         if isinstance(outcome, Future):
             self._counts.requests["S"] += len(run)
@@ -202,7 +225,7 @@ class Dispatcher:
         outcome = self._broker.subscribe(queues, count, item.lease, item.wait)
         if isinstance(outcome, Waiter):
             return Pending(outcome.future, render, outcome)
-        return render(outcome)
+        return answered(outcome, render)
 
     def _taken(self, item: Take, taken: Taken) -> bytes:
         if taken.entries:
@@ -280,6 +303,18 @@ class Dispatcher:
 def answered(outcome: Outcome[T], render: Callable[[T], bytes]) -> bytes | Pending:
     """The reply, now or when the outcome is there."""
     return Pending(outcome, render) if isinstance(outcome, Future) else render(outcome)
+
+
+def spread(broker: Broker, run: Spread, counts: Counts) -> list[bytes]:
+    """Publish to several queues of a storage that answers at once; the replies."""
+    results = broker.publish_spread(run.queues, run.payloads)
+    replies = plain.spread(run.queues, results)
+    for place, result in enumerate(results) if None in replies else ():
+        if isinstance(result, GmqError):
+            counts.refusals[result.code] += 1
+            replies[place] = protocol.refusal(run.part(place, place + 1), result)
+    counts.requests["P"] += len(run)
+    return cast("list[bytes]", replies)
 
 
 def acknowledged_singly(run: Acknowledges, settled: Settled, counts: Counts) -> list[bytes]:

@@ -20,9 +20,11 @@ from gmq.broker import Waiter
 from gmq.message import MAX_WAITING, GmqError, Taken
 from gmq.plain import Run
 from gmq.protocol import Item
+from gmq.server.batch import Part
 from gmq.server.dispatch import Dispatcher, Pending
 from gmq.server.framing import FirstObject, Lines, Verdict
 from gmq.server.hub import Hub
+from gmq.server.order import Order
 
 log = structlog.get_logger()
 
@@ -30,6 +32,8 @@ WRITE_LIMIT = 256 << 10
 """Bytes of replies that may wait for a client to read them before no more of its requests are served."""
 READ_LIMIT = 256 << 10
 """Bytes of requests that may wait for their turn before no more are read."""
+GREEDY = 128 << 10
+"""Bytes received at once after which others have their turn."""
 DRAIN_BYTES = 64 << 10
 DRAIN_SECONDS = 1.0
 """How much, and for how long, is still read from a client after its last reply, so that no reset destroys it."""
@@ -46,15 +50,17 @@ class Framing(enum.Enum):
 class Slot:
     """A place among the replies: bytes that leave when what they depend on is durable, and not before what stands in front of them.
 
-    `outcome` is the operation that is still under way, `items` the requests that the bytes answer, `taken` the messages in them.
+    `outcome` is the operation that is still under way, `items` the requests that the bytes answer, `taken` the messages in them; for
+    replies of a batch, `part` has both.
     """
 
-    __slots__ = ("data", "done", "items", "outcome", "taken", "waiter")
+    __slots__ = ("data", "done", "items", "outcome", "part", "taken", "waiter")
 
     def __init__(self, items: Sequence[Item], data: bytes = b"", taken: Sequence[Taken] = ()) -> None:
         self.items = items
         self.data = data
         self.taken = taken
+        self.part: Part | None = None
         self.done = False
         self.outcome: Future[Any] | None = None
         self.waiter: Waiter | None = None
@@ -78,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._slots: deque[Slot] = deque()  # what is to be sent in order
         self._tagged: set[Slot] = set()  # what is to be sent as soon as it is done
         self._blocker: Slot | None = None  # the untagged take that waits, and holds back what is behind it
+        self._order = Order()  # of those that the storage has not answered
         self._plain = False  # the last requests were plain, and the next ones may be served in a batch
         self._batched = False  # some are waiting for that
         self._write_paused = False
@@ -103,6 +110,8 @@ class Connection(asyncio.Protocol):
         self._watch_request()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) >= GREEDY and not self._read_paused:
+            self._take_turns()
         if (
             self._plain and data.endswith(b"\n") and not self._todo and not self._lines.partial
             and self._blocker is None and not self._write_paused
@@ -117,6 +126,15 @@ class Connection(asyncio.Protocol):
             self.receive(data)
         elif self._framing is Framing.UNDECIDED:
             self._receive_first(data)
+
+    def _take_turns(self) -> None:
+        """Let others have their turn before more is read: uvloop goes on reading where there is much, for up to 32 buffers."""
+        self._transport.pause_reading()
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._read_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         self._leave_batch()
@@ -228,7 +246,7 @@ class Connection(asyncio.Protocol):
     def accept(self, items: Sequence[Item], size: int) -> None:
         """Queue requests of `size` bytes, and serve those whose turn it is."""
         self._batched = False
-        if len(items) == 1 and not self._todo and self._may_serve():
+        if len(items) == 1 and not self._todo and self._may_serve(items[0]):
             self._serve(items[0])  # nearly always
             if not self._todo:
                 self._flush()
@@ -238,9 +256,9 @@ class Connection(asyncio.Protocol):
             self._todo_bytes += size
         self._run()
 
-    def _may_serve(self) -> bool:
+    def _may_serve(self, item: Item) -> bool:
         """Whether nothing holds back the next request."""
-        return self._blocker is None and not self._write_paused
+        return self._blocker is None and not self._write_paused and not self._order.holds_back(item)
 
     def _leave_batch(self) -> None:
         """What arrived before comes first."""
@@ -250,7 +268,7 @@ class Connection(asyncio.Protocol):
     def _run(self) -> None:
         """Serve requests until there are none, or one holds back the others, or the client has to read first."""
         todo = self._todo
-        while todo and self._may_serve():
+        while todo and self._may_serve(todo[0]):
             self._serve(todo.popleft())
             if self._out_bytes > WRITE_LIMIT:
                 self._flush()
@@ -268,11 +286,15 @@ class Connection(asyncio.Protocol):
         if not tagged:
             return
         self._todo.clear()
+        served: set[int] = set()
         for item in tagged:
+            if self._order.holds_back(item):
+                break
+            served.add(id(item))
             self._serve(item)
-        untagged = [item for item in held if not protocol.is_tagged(item)]
-        self._todo_bytes = self._todo_bytes * len(untagged) // len(held)
-        self._todo.extend(untagged)
+        left = [item for item in held if id(item) not in served]
+        self._todo_bytes = self._todo_bytes * len(left) // len(held)
+        self._todo.extend(left)
 
     def _serve(self, item: Item) -> None:
         dispatcher = self._dispatcher
@@ -301,6 +323,8 @@ class Connection(asyncio.Protocol):
         """Give a reply that has to wait its place."""
         slot = Slot([item])
         slot.outcome, slot.waiter = answer.future, answer.waiter
+        if slot.waiter is None:
+            self._order.begin(item)
         if not protocol.is_tagged(item):
             self._slots.append(slot)
             if slot.waiter is not None:
@@ -316,6 +340,8 @@ class Connection(asyncio.Protocol):
 
     def _resolved(self, slot: Slot, render: Callable[[Any], bytes], outcome: Future[Any]) -> None:
         """The outcome of an operation is there: make the reply, and wait for the commit that covers it."""
+        if slot.waiter is None:
+            self._order.end()
         if self._lost:
             if not outcome.cancelled() and outcome.exception() is None and isinstance(outcome.result(), Taken):
                 self._hub.broker.undo(outcome.result())
@@ -337,7 +363,8 @@ class Connection(asyncio.Protocol):
         if not isinstance(error, GmqError):
             log.error("operation failed", exc_info=error)
             error = GmqError("unknown", "the operation failed in the broker, and its outcome is not known; its log tells more")
-        return b"".join([self._dispatcher.refuse(item, error) for item in slot.items])
+        items = slot.items if slot.part is None else (slot.part.item(),)
+        return b"".join([self._dispatcher.refuse(item, error) for item in items])
 
     # Replies into bytes
 
@@ -359,12 +386,21 @@ class Connection(asyncio.Protocol):
             self._slots.append(slot)
             self._cover(slot)
 
-    def reply(self, run: Item, data: bytes, taken: Taken | None) -> None:
-        """Send the replies to a run, made of what was taken, when they may leave."""
+    def hold(self, part: Part, data: bytes) -> Slot:
+        """Keep the replies to requests at their place until `release`; return what to call that with."""
         self._batched = False
-        slot = Slot([run], data, () if taken is None else (taken,))
+        slot = Slot((), data)
+        slot.part = part
         self._slots.append(slot)
-        self._cover(slot)
+        return slot
+
+    def release(self, held: Slot, error: BaseException | None) -> None:
+        """Send replies that were held, or refuse the requests where their commit failed with an error."""
+        if error is None and not self._lost and not self._ended and self._slots[0] is held:
+            self._send_slot(self._slots.popleft())  # nearly always
+            if not self._slots or not self._slots[0].done:
+                return
+        self._settle(held, error)
 
     def _cover(self, slot: Slot) -> None:
         """Let a slot wait for the commit of what it answers."""
@@ -375,18 +411,20 @@ class Connection(asyncio.Protocol):
             commit.add_done_callback(partial(self._committed, slot))
 
     def _committed(self, slot: Slot, commit: Future[None]) -> None:
+        self._settle(slot, commit.exception())
+
+    def _settle(self, slot: Slot, error: BaseException | None) -> None:
         if self._lost:
             return
-        error = commit.exception()
         if error is not None:
             slot.data = self._refusal(slot, error)
-            slot.taken = ()
+            slot.taken, slot.part = (), None
         self._done(slot)
 
     def _done(self, slot: Slot) -> None:
         """Send what may be sent now that this slot may."""
         slot.done = True
-        if slot in self._tagged:
+        if self._tagged and slot in self._tagged:
             self._tagged.discard(slot)
             self._send_slot(slot)
         else:
@@ -407,6 +445,8 @@ class Connection(asyncio.Protocol):
         if self._slots or self._out or self._transport.is_closing():
             return False
         self._transport.write(data)
+        if self._ended:
+            self._close_if_done()
         return True
 
     def _write(self, data: bytes) -> None:
@@ -420,7 +460,7 @@ class Connection(asyncio.Protocol):
         """The reply cannot leave: end what it waits for, and give back what was taken for it."""
         if slot.outcome is not None and slot.waiter is not None:
             slot.outcome.cancel()
-        for taken in slot.taken:
+        for taken in slot.taken if slot.part is None else slot.part.messages():
             self._hub.broker.undo(taken)
 
     def _pace_reading(self) -> None:
@@ -438,13 +478,14 @@ class Connection(asyncio.Protocol):
     # Goodbyes
 
     def _close_if_done(self) -> None:
-        if self._todo or self._out or self._slots or self._tagged or self._hung_up:
+        if self._todo or self._out or self._slots or self._tagged or self._batched or self._hung_up:
             return
         self._hang_up()
 
     def _hang_up(self) -> None:
         """End the sending side, and read on for a moment: closing while bytes arrive would reset the connection and destroy the replies."""
         self._hung_up = True
+        self._plain = False  # what still comes is not for the batch
         if self._timer is not None:
             self._timer.cancel()
         if self._eof:

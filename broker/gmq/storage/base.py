@@ -17,14 +17,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias, TypeVar
 
-from gmq.message import Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
+from gmq.message import GmqError, Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
 
 T = TypeVar("T")
 Outcome: TypeAlias = T | Future[T]
 """What an operation gives: at once where that is possible, else a future."""
+
+
+class StorageError(Exception):
+    """The storage cannot be opened; the text says why, and what would help."""
 
 
 class Storage(ABC):
@@ -44,10 +48,16 @@ class Storage(ABC):
     def __init__(self) -> None:
         self.on_ready: Callable[[str], None] = lambda _: None
         """Called with a queue's name whenever messages in it may have become ready, for whatever reason."""
+        self.waited: Callable[[], Collection[str]] = lambda: ()
+        """Gives the names of the queues that somebody waits for."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready to serve; raises OSError or ConnectionError where that is impossible."""
+        """Make ready to serve.
+
+        Raises:
+            StorageError: it is impossible.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -55,6 +65,11 @@ class Storage(ABC):
 
     def commit(self) -> Future[None] | None:
         """The commit that makes everything done so far durable; None where it already is all that it can be."""
+        return None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot serve now; None when it can."""
         return None
 
     @property
@@ -68,6 +83,27 @@ class Storage(ABC):
 
         The queue is created when it does not exist.
         """
+
+    def publish_run(self, queue: str, payloads: Sequence[bytes], size: int) -> Outcome[Sequence[int | GmqError]]:
+        """Publish for requests of one payload each, in their order; where not all can be stored, the first that can are.
+
+        The result has an id for each, or the error that refuses it. Storages that answer later do so; where the answer is given at once,
+        the caller tries again one by one.
+        """
+        return self.publish(queue, payloads, size, None)  # type: ignore[return-value]  # ids alone are such a result
+
+    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes]) -> Sequence[int | GmqError]:
+        """Publish one message to each of several queues, some of which may be the same; for storages that answer at once.
+
+        The result has an id for each, or the error that refuses it.
+        """
+        results: list[int | GmqError] = []
+        for queue, payload in zip(queues, payloads, strict=True):
+            try:
+                results += self.publish(queue, (payload,), len(payload), None)  # type: ignore[arg-type]  # it answers at once
+            except GmqError as error:  # one that is refused must not keep the others
+                results.append(error)
+        return results
 
     @abstractmethod
     def take(self, queues: Sequence[str], count: int, max_bytes: int, lease: int | None) -> Outcome[Taken]:
