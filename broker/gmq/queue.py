@@ -330,9 +330,8 @@ class Queue(Stock):
             message.due = 0
             self._make_ready(message)
         limit = ADVANCE_LIMIT if self._paging is None or self.policy.dead_letter is None else LETTERS_LIMIT
-        for message in self._leased.pop_due(now, limit):
-            self._come_back(message, now, now)
-        self._tell_removed()
+        # Told, though it would come again by itself: by then the policy may be another.
+        self._tell_changed([message for message in self._leased.pop_due(now, limit) if self._come_back(message, now, now)])
         self._keys.forget(now)
         self._look_ahead(now)
 

@@ -13,8 +13,8 @@ Q_contra = TypeVar("Q_contra", contravariant=True)
 class Recorder(Protocol[Q_contra]):
     """Is told of each change of a queue, once it is done.
 
-    What comes again by itself is not told: a delay that is over, a lease that ran out. Nor is what the owner of the queues
-    does with several of them at once (dead letters, moves).
+    What comes again by itself is not told: a delay that is over. Nor is what the owner of the queues does with several of them at once
+    (dead letters, moves).
     """
 
     def published(self, queue: Q_contra, first: int, payloads: Sequence[bytes], now: int, keys: Sequence[str] | None) -> None:
@@ -27,7 +27,7 @@ class Recorder(Protocol[Q_contra]):
         """A plain take removed messages."""
 
     def changed(self, queue: Q_contra, messages: Sequence[Message]) -> None:
-        """One operation leased messages, put them back, extended their leases or undid a take; their state is in them.
+        """Messages were leased or put back, their leases were extended or ran out, or a take was undone; their state is in them.
 
         Or plain ones are no longer kept as such.
         """

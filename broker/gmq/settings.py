@@ -264,7 +264,7 @@ class Storage(Section, frozen=True, kw_only=True):
             examples=[256 << 20],
             extra={"unit": "bytes"},
         ),
-    ] = 32 << 20
+    ] = 128 << 20
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):

@@ -204,7 +204,7 @@ def test_messages_are_kept_in_memory_where_that_is_asked_for(document):
 def test_messages_are_kept_in_a_folder(document, folder):
     loaded = config(document)
     assert (loaded.storage_type, loaded.storage_path) == ("filesystem", Path(folder))
-    assert (loaded.segment_size, loaded.checkpoint_size) == (16 << 20, 32 << 20)
+    assert (loaded.segment_size, loaded.checkpoint_size) == (16 << 20, 128 << 20)
 
 
 def test_the_sizes_of_the_journal_may_be_set():

@@ -29,6 +29,8 @@ SMALL: Final = 4096
 """Bytes of a queue that may be carried along in the journal."""
 TURN: Final = 256 << 10
 """Bytes that are carried along in one turn of the event loop."""
+FEW: Final = 1000
+"""Messages that are not plain whose payloads stay in memory though they are in a file."""
 SLICE: Final = 8000
 """Messages that are looked at in one turn of the event loop."""
 
@@ -132,10 +134,7 @@ class Checkpoint:
             old.index.update(file.index)
             old.size = file.size
         if self._ledger.filed.get(queue.number) is filed:
-            if self._resident() <= self._cache:
-                filed.resident = True
-            else:
-                await self._page_out(queue, filed, queue.whole_messages() if filed.resident else whole)
+            await self._page_out(queue, filed, whole)
 
     async def _cut(self, queue: Queue, filed: Filed) -> tuple[Cut, Sequence[Message]]:
         """What is to be written of a queue, and the messages in it that are not plain; from here on changes are noted for the next time."""
@@ -169,10 +168,13 @@ class Checkpoint:
         return cut, whole
 
     async def _page_out(self, queue: Queue, filed: Filed, whole: Sequence[Message]) -> None:
-        """Let go of payloads that are in the file."""
+        """Let go of payloads that are in the file, where they take much memory."""
+        much = self._resident() > self._cache
+        if much:
+            queue.page_lines(filed.below)
+        if not much and len(whole) <= FEW:
+            return
         self._paged = True
-        queue.page_lines(filed.below)
-        filed.resident = False
         for at in range(0, len(whole), SLICE):
             if at:
                 await asyncio.sleep(0)

@@ -35,10 +35,16 @@ LOCK_RETRY: Final = 0.1
 HEAL_FIRST: Final = 0.1
 HEAL_MOST: Final = 2.0
 """Seconds until the next attempt after a failure: the first time, and the most."""
-CACHE: Final = 8 << 20
+CACHE: Final = 32 << 20
 """Bytes of payloads that stay in memory though they are in files."""
-MOST_SEGMENTS: Final = 16
-"""Segments in use after which a checkpoint is made however little is in them."""
+MORE_SEGMENTS: Final = 8
+"""Segments in use, more than a checkpoint's worth, after which one is made however little is in them."""
+SMALLEST: Final = 4 << 20
+"""Bytes of the journal that a checkpoint is worth where memory is short."""
+QUIET: Final = 1.0
+"""Seconds in which only QUIET_BYTES went to the journal are a quiet moment, in which a part of a checkpoint's worth is reason enough."""
+QUIET_BYTES: Final = 1 << 20
+QUIET_PART: Final = 16
 SWITCH: Final = 0.0005
 """Seconds after which the thread that makes checkpoints lets the event loop's go on."""
 LARGEST_LOSS: Final = 64 << 20
@@ -57,7 +63,7 @@ class FilesystemStorage(LocalStorage):
         policy_for: Callable[[str], QueuePolicy],
         *,
         segment_size: int = 16 << 20,
-        checkpoint_size: int = 32 << 20,
+        checkpoint_size: int = 128 << 20,
         clock: Clock | None = None,
         disk: Disk | None = None,
     ) -> None:
@@ -71,6 +77,8 @@ class FilesystemStorage(LocalStorage):
         self._checkpointing: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._checkpointed = 0  # bytes that the journal had written at the last checkpoint
+        self._resident_limit = max(CACHE, limits.memory // 4)  # bytes of payloads in memory with which a checkpoint is made
+        self._quiet_timer: asyncio.TimerHandle | None = None
         self._retry_at = 0.0  # no checkpoint before then, in the event loop's seconds
         self._failures = 0
         self._closing = False
@@ -123,6 +131,8 @@ class FilesystemStorage(LocalStorage):
         if self._lock is None:
             return
         self._closing = True
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
         await super().close()
         for task in (self._healing, self._checkpointing):
             if task is not None:
@@ -149,6 +159,7 @@ class FilesystemStorage(LocalStorage):
         await asyncio.to_thread(self._keep_aside, recovered)
         journal = Journal(
             self._disk, self._folder / JOURNAL, self._segment_size,
+            spares=self._checkpoint_size // self._segment_size + 1,
             on_commit=self._committed, on_failure=self._failed, state=lambda: (self._last_number, self._first_id),
         )  # fmt: skip
         proven = recovered.sequence if failed is None else failed.proven
@@ -319,14 +330,44 @@ class FilesystemStorage(LocalStorage):
     # Checkpoints
 
     def _committed(self) -> None:
-        if self._journal.written - self._checkpointed >= self._checkpoint_size or self._ledger.surplus:
+        """Look after each commit whether it is time for a checkpoint: soon in a quiet moment, at once when there is much."""
+        pending = self._journal.written - self._checkpointed
+        if pending >= self._checkpoint_size or self._usage.bytes - self._usage.paged > self._resident_limit:
             self._consider()
+        elif (pending >= self._checkpoint_size // QUIET_PART or self._ledger.surplus) and self._quiet_timer is None:
+            self._wait_for_quiet()
 
-    def _consider(self) -> None:
+    def _wait_for_quiet(self) -> None:
+        self._quiet_timer = asyncio.get_running_loop().call_later(QUIET, self._look_for_quiet, self._journal.written)
+
+    def _look_for_quiet(self, before: int) -> None:
+        """A moment later: write anew the files with much that is of no use, and make a checkpoint where little happened; or look again.
+
+        Both wait for this moment because a queue that is being emptied would have its file written many times.
+        """
+        self._quiet_timer = None
+        written = self._journal.written
+        if self._problem is not None:
+            return
+        much = written - self._checkpointed >= self._checkpoint_size // QUIET_PART
+        quiet = written - before <= QUIET_BYTES
+        if self._ledger.surplus or (much and quiet):
+            self._consider(quiet=much and quiet)
+        elif much:
+            self._wait_for_quiet()
+
+    def _consider(self, *, quiet: bool = False) -> None:
         """Make a checkpoint where there is reason for one, and none under way."""
         if self._checkpointing is not None or self._problem is not None or self._closing:
             return
-        full = self._journal.written - self._checkpointed >= self._checkpoint_size or self._journal.segments > MOST_SEGMENTS
+        resident = self._usage.bytes - self._usage.paged
+        pending = self._journal.written - self._checkpointed
+        full = (
+            quiet
+            or pending >= self._checkpoint_size
+            or self._journal.segments > self._checkpoint_size // self._segment_size + MORE_SEGMENTS
+            or (resident > self._resident_limit and pending > SMALLEST)
+        )
         loop = asyncio.get_running_loop()
         if (full or self._ledger.surplus or self._ledger.deleted) and loop.time() >= self._retry_at:
             self._checkpointing = loop.create_task(self._make_checkpoint(full=full))

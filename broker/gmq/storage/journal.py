@@ -33,10 +33,11 @@ SUFFIX: Final = ".journal"
 NEW: Final = ".new"
 OPENING_ROOM: Final = 1024
 """Bytes that the opening of a segment takes at most."""
+ROUNDS: Final = 6
+"""Rounds of the event loop between two commits: few enough to cost nothing when nobody else comes, and with many clients there are
+fewer and larger commits."""
 RETRY: Final = 1.0
 """Seconds until the next attempt to make a segment."""
-SPARES: Final = 2
-"""Segments that are kept for their next use when what they hold is no longer needed."""
 
 
 class Segment:
@@ -80,7 +81,7 @@ class Beginning(Struct, frozen=True):
 
 
 class Journal:
-    """The journal of a folder, for one event loop.
+    """The journal of a folder, for one event loop. Up to `spares` segments are kept for their next use when what they hold is not needed.
 
     `on_commit` is called after each commit. `on_failure` is called once, with the reason, when a commit failed: it and every later one
     fails then, and the journal is of no more use.
@@ -93,6 +94,7 @@ class Journal:
         folder: Path,
         segment_size: int,
         *,
+        spares: int,
         on_commit: Callable[[], None],
         on_failure: Callable[[OSError], None],
         state: Callable[[], tuple[int, int]],
@@ -100,6 +102,7 @@ class Journal:
         self._disk = disk
         self._folder = folder
         self._segment_size = segment_size
+        self._spares = spares
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._state = state
@@ -179,8 +182,8 @@ class Journal:
         """Let go of the segments of which every record has a number below this one."""
         while len(self._segments) > self._current and self._segments[0].end <= below:
             self._retired.append(self._segments.popleft())
-        if len(self._retired) > SPARES:
-            surplus = [self._retired.popleft() for _ in range(len(self._retired) - SPARES)]
+        if len(self._retired) > self._spares:
+            surplus = [self._retired.popleft() for _ in range(len(self._retired) - self._spares)]
             self._loop.run_in_executor(self._preparer, self._remove, surplus)
 
     def give_up(self) -> None:
@@ -253,6 +256,13 @@ class Journal:
         self._writing = batch
         self._tasks.put(batch)
 
+    def _gather(self, rounds: int) -> None:
+        """Let the event loop go round a few times before the next commit: who has just been answered may have a part in it."""
+        if rounds and self._waiting:
+            self._loop.call_soon(self._gather, rounds - 1)
+        else:
+            self._write_next()
+
     def _work(self) -> None:
         """The thread's work: write and sync one commit after the other."""
         while (batch := self._tasks.get()) is not None:
@@ -273,7 +283,7 @@ class Journal:
             self._fail(failure)
             return
         self._writing = None
-        self._write_next()
+        self._gather(ROUNDS)
         batch.future.set_result(None)
         self._on_commit()
 

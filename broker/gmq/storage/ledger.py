@@ -30,11 +30,11 @@ class Filed:
 
     Messages with ids from `below` on are not in the file, and neither are those in `unfiled`. `touched` are messages with a state that
     may not be what the file says, `removed` the spans of ids in the file that are gone, `keys` the number of new keys. `anew` tells that
-    the file is no good base: the next checkpoint writes all; `resident` that payloads of messages in the file may still be in memory.
+    the file is no good base: the next checkpoint writes all.
     `policy` is the one that was set over the wire.
     """
 
-    __slots__ = ("anew", "below", "changed", "file", "keys", "policy", "removed", "resident", "touched", "unfiled")
+    __slots__ = ("anew", "below", "changed", "file", "keys", "policy", "removed", "touched", "unfiled")
 
     def __init__(self, file: QueueFile | None = None, below: int = 0, policy: QueuePolicy | None = None) -> None:
         self.file = file
@@ -42,7 +42,6 @@ class Filed:
         self.policy = policy
         self.anew = file is None
         self.changed = False
-        self.resident = False
         self.unfiled: set[int] = set()
         self.touched: dict[int, Message] = {}
         self.removed: list[int] = []
