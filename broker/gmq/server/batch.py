@@ -172,7 +172,9 @@ class Batch:
         taken = now(self._broker.take((run.queue,), asked, run.lease))
         count = len(taken.entries) or asked  # of requests that this answers
         self._counts.requests["S"] += count
-        served = [Share(share.member, share.start, min(share.stop, count)) for share in shares if share.start < count]
+        served = shares
+        if count < asked:
+            served = [Share(share.member, share.start, min(share.stop, count)) for share in shares if share.start < count]
         self._reply(run, served, [plain.take_replies(run, taken, share.start, share.stop) for share in served], taken)
         if count < asked:  # who went empty-handed tries by itself: there may be more, which did not fit
             for share in shares:
