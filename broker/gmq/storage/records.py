@@ -46,8 +46,7 @@ class Opening(Record, array_like=True, frozen=True, gc=False):
     Of a journal's segment: `number` is the segment's, `first` the sequence number of its first record; records in earlier segments with
     numbers from `proven` on were never acknowledged and do not count; `last_queue` and `first_id` are the highest number that a queue
     had, and the least id for the next new queue; `fresh` tells that the file was all zeros before, `size` how long it is, and `previous` is
-    the number of the segment before, 0 where there is none. Of a queue's file: `number` and `name`
-    are the queue's.
+    the number of the segment before, 0 where there is none. Of a queue's file: `number` and `name` are the queue's.
     """
 
     kind: ClassVar[int] = 1
