@@ -86,11 +86,6 @@ class Runs:
         self._runs.clear()
         self._firsts.clear()
 
-    def find(self, number: int) -> bool:
-        """Whether a message is there."""
-        at = bisect_left(self._firsts, number + 1) - 1
-        return at >= 0 and number < self._runs[at].first + self._runs[at].count
-
 
 class Image:
     """A queue as the records tell. `through` is the number of the journal's first record that its file does not know of."""

@@ -60,7 +60,7 @@ class Segment:
 class Batch:
     """The records of one commit, and the future that tells how it went."""
 
-    __slots__ = ("first", "future", "offset", "parts", "records", "segment", "size")
+    __slots__ = ("first", "future", "offset", "parts", "segment", "size")
 
     def __init__(self, segment: Segment, offset: int, first: int, future: Future[None]) -> None:
         self.segment = segment
@@ -69,7 +69,6 @@ class Batch:
         self.future = future
         self.parts: list[bytes] = []
         self.size = 0
-        self.records = 0
 
 
 class Beginning(Struct, frozen=True):
@@ -165,7 +164,6 @@ class Journal:
         parts.append(fields)
         parts.extend(data)
         batch.size += size
-        batch.records += 1
 
     def commit(self) -> Future[None] | None:
         """The future of the commit with which all that was appended is durable; None where it is; a failed one where it never is."""

@@ -30,8 +30,7 @@ class Filed:
 
     Messages with ids from `below` on are not in the file, and neither are those in `unfiled`. `touched` are messages with a state that
     may not be what the file says, `removed` the spans of ids in the file that are gone, `keys` the number of new keys. `anew` tells that
-    the file is no good base: the next checkpoint writes all.
-    `policy` is the one that was set over the wire.
+    the file is no good base: the next checkpoint writes all. `policy` is the one that was set over the wire.
     """
 
     __slots__ = ("anew", "below", "changed", "file", "keys", "policy", "removed", "touched", "unfiled")
@@ -71,6 +70,8 @@ class Filed:
     def start_over(self) -> None:
         """Note nothing but that everything is to be written."""
         self.anew = self.changed = True
+        if self.file is None:
+            self.below = 0  # nothing is in a file
         self.touched.clear()
         self.removed.clear()
         self.unfiled.clear()
