@@ -14,15 +14,17 @@ run: $(STAMP)  ## start a broker on this machine, port 4567 (ARGS="-f FILE" for 
 	$(BIN)/gmqserver $(ARGS)
 
 .PHONY: test
-test: $(STAMP) mariadb  ## run the tests (ARGS="-k NAME" for some of them)
+test: $(STAMP) servers  ## run the tests (ARGS="-k NAME" for some of them)
 	$(BIN)/pytest -n auto $(ARGS)
 
-# The tests of the storage mysql start a MariaDB of their own; without the program they are skipped, and say so.
-.PHONY: mariadb
-mariadb:
-	@command -v mariadbd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-		&& apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mariadb-server; } \
-		|| echo "The tests of the storage mysql will be skipped: apt-get install mariadb-server"
+# What the tests start beside the broker: MariaDB, Prometheus and a browser. Without one of them its tests are skipped, and say so.
+SERVERS = mariadbd:mariadb-server prometheus:prometheus chromium:chromium
+.PHONY: servers
+servers:
+	@missing=$$(for pair in $(SERVERS); do command -v $${pair%%:*} >/dev/null || echo $${pair##*:}; done); \
+	test -z "$$missing" || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } \
+		|| echo "Some tests will be skipped: apt-get install" $$missing
 
 .PHONY: check
 check: $(STAMP)  ## format, lint, types and layers
