@@ -17,12 +17,13 @@ START_TIMEOUT = 20.0
 
 
 class Broker:
-    """A `gmqserver` process on a port of its own."""
+    """A `gmqserver` process on a port of its own; `http` and `ops` are the addresses of its HTTP listeners, empty where there are none."""
 
     host = "127.0.0.1"
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.port = 0
+        self.http = self.ops = ""
         self.log = folder / "broker.log"
         self._file = folder / "gmq.json"
         self._config = config
@@ -35,7 +36,8 @@ class Broker:
     def start(self) -> None:
         """Start, on the port of the last start if there was one, and wait until it listens."""
         network = {"interface": self.host, "port": self.port, **self._config.get("network", {})}
-        self._file.write_text(json.dumps({**self._config, "network": network}))
+        http = {"port": self.http.rpartition(":")[2] or 0, **self._config.get("http", {})}
+        self._file.write_text(json.dumps({**self._config, "network": network, "http": http}))
         with self.log.open("ab") as output:
             before = output.tell()
             self.process = subprocess.Popen([SERVER, "-f", self._file], stdout=output, stderr=output, cwd=self._file.parent)
@@ -43,7 +45,10 @@ class Broker:
         while time.monotonic() < deadline:
             for line in self.log.read_bytes()[before:].splitlines():
                 if b'"listening"' in line:
-                    self.port = int(json.loads(line)["addresses"][0].rpartition(":")[2])
+                    addresses = json.loads(line)
+                    self.port = int(addresses["addresses"][0].rpartition(":")[2])
+                    self.http = addresses.get("http", [""])[0]
+                    self.ops = addresses.get("ops", [""])[0]
                     return
             assert self.process.poll() is None, f"the broker ended at its start:\n{self.log.read_text()}"
             time.sleep(0.005)

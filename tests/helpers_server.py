@@ -95,6 +95,7 @@ class Server:
         self.errors = folder / "standard-error"
         self.log = self.errors if log is None else log
         self.addresses: list[str] = []
+        self.http = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str | Path, variables: Mapping[str, str] | None = None) -> None:
@@ -122,7 +123,7 @@ class Server:
         """Write a configuration file."""
         network = {"interface": "127.0.0.1", "port": 0, **config.get("network", {})}
         file = self.folder / name
-        file.write_text(json.dumps({**config, "network": network}))
+        file.write_text(json.dumps({"http": {"port": 0}, **config, "network": network}))
         return file
 
     def _listens(self) -> bool:
@@ -131,6 +132,7 @@ class Server:
         for record in self.records():
             if record["event"] == "listening":
                 self.addresses = record["addresses"]
+                self.http = record.get("http", [""])[0]
                 return True
         assert not ended, f"the broker ended at its start, with exit code {self.process.returncode}:\n{self.errors.read_text()}"
         return False

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from gmq import cgroup
 from gmq.database import Database, Host, Tls, parse_dsn, parse_host
 from gmq.document import DocumentError, Reading, decode, is_unicode
-from gmq.listen import FAMILIES, Listen, check_interface, parse_port
+from gmq.listen import FAMILIES, ORIGINAL_PORT, Listen, check_interface, parse_port
 from gmq.message import GmqError, Limits, QueuePolicy
 from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
 from gmq.validate import LONGEST_PATH, check_name, quote
@@ -19,6 +19,7 @@ from gmq.validate import LONGEST_PATH, check_name, quote
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
 USER_VARIABLE = "GMQ_AUTH_USER"
 PASSWORD_VARIABLE = "GMQ_AUTH_PASSWORD"  # noqa: S105  # the variable's name
+PORT_VARIABLE = "PORT"
 MYSQL_USER_VARIABLE = "GMQ_MYSQL_USER"
 MYSQL_PASSWORD_VARIABLE = "GMQ_MYSQL_PASSWORD"  # noqa: S105  # the variable's name
 
@@ -62,11 +63,16 @@ class Policies:
 class Config(Struct, frozen=True, kw_only=True):
     """What the server uses.
 
-    `source` is the file's name; `credentials` are user and password, None without; timeouts are in seconds, sizes in bytes.
+    `source` is the file's name; `credentials` are user and password, None without; timeouts are in seconds, sizes in bytes. `http` and
+    `ops` are None where they are off; `http_asked` tells whether the configuration speaks of HTTP at all.
     """
 
     source: str
     listen: Listen
+    http: Listen | None
+    http_asked: bool
+    http_hosts: tuple[str, ...]
+    ops: Listen | None
     credentials: tuple[str, str] | None
     storage_type: StorageType
     storage_path: Path
@@ -123,18 +129,27 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     reading = Reading()
     settings = reading.struct(Settings, document) or Settings()
     listen = _listen(settings.network, reading)
+    http = _http(settings, environ, reading)
+    ops = _listen_at("ops", settings.ops.interface, settings.ops.port, reading) if settings.ops.enabled else None
+    _check_ports([listen, *(other for other in (http, ops) if other is not None)], reading)
     credentials = _credentials(settings.auth, environ, reading)
     limits = _limits(settings, reading)
     storage_type = _storage_type(settings, reading)
     storage_path = _storage_path(settings, reading)
     database = _database(settings, storage_type, environ, reading)
     _check_access(settings.auth, listen, credentials, reading)
+    if http is not None and http.interface != listen.interface:
+        _check_access(settings.auth, http, credentials, reading)
     _check_policies(settings.policies, limits, reading)
     if reading.problems:
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in reading.problems))
     return Config(
         source=source,
         listen=listen,
+        http=http,
+        http_asked="http" in reading.given or bool(environ.get(PORT_VARIABLE)),
+        http_hosts=settings.http.hosts,
+        ops=ops,
         credentials=credentials,
         storage_type=storage_type,
         storage_path=storage_path,
@@ -152,7 +167,7 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
 def _listen(network: Network, reading: Reading) -> Listen:
     port = 0
     try:
-        port = parse_port(network.port)
+        port = parse_port(network.port, ORIGINAL_PORT)
     except ValueError as error:
         reading.problem("network.port", str(error))
     try:
@@ -160,6 +175,46 @@ def _listen(network: Network, reading: Reading) -> Listen:
     except ValueError as error:
         reading.problem("network.interface", str(error))
     return Listen(network.interface, port, FAMILIES[network.protocol])
+
+
+def _http(settings: Settings, environ: Mapping[str, str], reading: Reading) -> Listen | None:
+    """Where to serve HTTP. What the system or the platform says in PORT outranks the file, as it does elsewhere."""
+    http = settings.http
+    if not http.enabled:
+        return None
+    interface = http.interface
+    if interface is None:
+        interface = settings.network.interface if "http" in reading.given else "localhost"
+    listen = _listen_at("http", interface, http.port, reading)
+    if text := environ.get(PORT_VARIABLE):
+        try:
+            listen = structs.replace(listen, port=parse_port(text))
+        except ValueError as error:
+            reading.problem(PORT_VARIABLE, str(error))
+    return listen
+
+
+def _listen_at(section: str, interface: str, port: int | str, reading: Reading) -> Listen:
+    number = 0
+    try:
+        number = parse_port(port)
+    except ValueError as error:
+        reading.problem(f"{section}.port", str(error))
+    try:
+        check_interface(interface, "tcp")
+    except ValueError as error:
+        reading.problem(f"{section}.interface", str(error))
+    return Listen(interface, number, FAMILIES["tcp"], section)
+
+
+def _check_ports(listens: Sequence[Listen], reading: Reading) -> None:
+    """Two listeners cannot have one port."""
+    first: dict[int, str] = {}
+    for listen in listens:
+        place = f"{listen.section}.port"
+        other = first.setdefault(listen.port, place) if listen.port else place
+        if other != place:
+            reading.problem(place, f"is {listen.port}, and so is {other}; each listener needs a port of its own")
 
 
 def _limits(settings: Settings, reading: Reading) -> Limits:
@@ -316,10 +371,11 @@ def _hosts(mysql: Mysql, reading: Reading) -> tuple[Host, ...]:
 
 def _check_access(auth: Auth, listen: Listen, credentials: tuple[str, str] | None, reading: Reading) -> None:
     open_to_all = not credentials and not listen.loopback and not auth.anonymous
-    if open_to_all and reading.sound("auth", "network.interface", USER_VARIABLE, PASSWORD_VARIABLE):
+    place = f"{listen.section}.interface"
+    if open_to_all and reading.sound("auth", place, USER_VARIABLE, PASSWORD_VARIABLE):
         where = quote(listen.interface) if listen.interface else '"" (all addresses)'
         reading.problem(
-            "network.interface",
+            place,
             f"is {where}, beyond loopback, and there is no authentication: set auth.user and auth.password_file "
             f"(or {USER_VARIABLE} and {PASSWORD_VARIABLE}), or set auth.anonymous to true to let in whoever reaches the port",
         )

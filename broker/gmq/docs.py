@@ -13,6 +13,7 @@ from gmq.config import (
     MYSQL_USER_VARIABLE,
     ORIGINAL_LIMITS,
     PASSWORD_VARIABLE,
+    PORT_VARIABLE,
     USER_VARIABLE,
 )
 from gmq.document import Setting, settings_of
@@ -76,10 +77,14 @@ empty string counts as not set: an empty user with an empty password means no au
 The user and the password for the database of the storage `mysql` may come from `{MYSQL_USER_VARIABLE}` and
 `{MYSQL_PASSWORD_VARIABLE}` in the same way. The files `mysql.user_file` and `mysql.password_file` are read again for each new connection.
 
+`{PORT_VARIABLE}` is the port for HTTP, whatever `http.port` says: platforms that choose a port say it there.
+
 All other environment variables that begin with `GMQ_` are ignored: Kubernetes makes some for a service of that name, such as
 `GMQ_PORT=tcp://10.0.0.1:4567`.
 
-Listening beyond loopback without authentication is refused, unless `auth.anonymous` is true.
+Listening beyond loopback without authentication is refused, unless `auth.anonymous` is true. Without a section `http` HTTP is served on
+loopback, and where its port is taken the broker says so and serves TCP alone; a listener that is asked for and cannot be had stops
+the start.
 
 Errors and logs never show a password or a data source name.
 

@@ -24,12 +24,13 @@ class Listen(Struct, frozen=True):
     """Where to listen.
 
     `interface` is an IP address, a host name, "localhost" for the loopback addresses, or "" for all addresses; `port` 0 means one that the
-    system chooses; `family` is AF_INET, AF_INET6, or AF_UNSPEC for both.
+    system chooses; `family` is AF_INET, AF_INET6, or AF_UNSPEC for both. `section` is the part of the configuration that says so.
     """
 
     interface: str
     port: int
     family: AddressFamily
+    section: str = "network"
 
     @property
     def loopback(self) -> bool:
@@ -40,16 +41,17 @@ class Listen(Struct, frozen=True):
         return address == IPv6Address("::1") if address else self.interface.lower() == "localhost"
 
 
-def parse_port(value: int | str) -> int:
-    """The port of a setting: a number from 0 to 65535, or its digits, or "" for the original's default.
+def parse_port(value: int | str, empty: int | None = None) -> int:
+    """The port of a setting: a number from 0 to 65535, or its digits, or "" where that means the port `empty`.
 
     Raises:
         ValueError: with a text that goes on after the setting's name.
     """
-    if value == "":
-        return ORIGINAL_PORT
+    if value == "" and empty is not None:
+        return empty
     if isinstance(value, str) and not (_PORT.fullmatch(value) and int(value) <= MAX_PORT):
-        raise ValueError(f'is {quote(value)}; it must be 0 to {MAX_PORT}, as a number or in digits, or "" for {ORIGINAL_PORT}')
+        or_empty = "" if empty is None else f', or "" for {empty}'
+        raise ValueError(f"is {quote(value)}; it must be 0 to {MAX_PORT}, as a number or in digits{or_empty}")
     return int(value)
 
 

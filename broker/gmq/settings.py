@@ -28,6 +28,7 @@ ORIGINAL_STORAGE: dict[int, StorageType] = {1: "memory", 2: "mysql", 3: "filesys
 Queues = Annotated[int, Meta(ge=1, le=MOST_QUEUES)]
 MessageSize = Annotated[int, Meta(ge=1, le=LARGEST_MESSAGE)]
 QueueMessages = Annotated[int, Meta(ge=1, le=MOST_MESSAGES)]
+Port = Annotated[int, Meta(ge=0, le=65535)] | str
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +64,7 @@ class Network(Section, frozen=True, kw_only=True):
     """Where and how the broker serves clients over TCP."""
 
     port: Annotated[
-        Annotated[int, Meta(ge=0, le=65535)] | str,
+        Port,
         Meta(
             description='The port, as a number or in digits. `""` means 4884, as it did in the original; 0 lets the system choose one.',
             examples=["4567", 4567],
@@ -96,6 +97,54 @@ class Network(Section, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=3600, description="How long SIGTERM waits for clients to take their replies.", examples=[5], extra={"unit": "s"}),
     ] = 10.0
+
+
+class Http(Section, frozen=True, kw_only=True):
+    """The broker over HTTP: the interface for programs, the console, metrics and health."""
+
+    enabled: Annotated[bool, Meta(description="Serve HTTP.", examples=[False])] = True
+    port: Annotated[
+        Port,
+        Meta(
+            description="The port, as a number or in digits; 0 lets the system choose one. The environment variable `PORT` overrides it.",
+            examples=[8080],
+            extra={"range": "0 to 65535"},
+        ),
+    ] = 8080
+    interface: Annotated[
+        str | None,
+        Meta(
+            description='The address to listen on. `"localhost"` means the loopback addresses, `""` all addresses.',
+            examples=["localhost", ""],
+            extra={"range": "an IP address, a host name or empty", "default": "`network.interface` with a section `http`, else loopback"},
+        ),
+    ] = None
+    hosts: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...],
+        Meta(
+            description="Names, beside addresses and those of a cluster or a local network, by which browsers and clients reach this "
+            'broker. `"*"` allows any. They only matter without authentication: a page from elsewhere must not reach the broker '
+            "under a name of its own.",
+            examples=[("queues.example.com",)],
+        ),
+    ] = ()
+
+
+class Ops(Section, frozen=True, kw_only=True):
+    """A second HTTP listener with `/metrics`, `/healthz` and `/readyz` alone, for probes and scrapers. It asks nobody who they are."""
+
+    enabled: Annotated[bool, Meta(description="Serve it.", examples=[True])] = False
+    port: Annotated[Port, Meta(description="The port; 0 lets the system choose one.", examples=[9567], extra={"range": "0 to 65535"})] = (
+        9567
+    )
+    interface: Annotated[
+        str,
+        Meta(
+            description='The address to listen on. `"localhost"` means the loopback addresses, `""` all addresses.',
+            examples=["localhost", ""],
+            extra={"range": "an IP address, a host name or empty"},
+        ),
+    ] = "localhost"
 
 
 class Queue(Section, frozen=True, kw_only=True):
@@ -353,6 +402,8 @@ class Settings(Section, frozen=True, kw_only=True):
 
     auth: Auth = field(default_factory=Auth)
     network: Network = field(default_factory=Network)
+    http: Http = field(default_factory=Http)
+    ops: Ops = field(default_factory=Ops)
     storage: Storage = field(default_factory=Storage)
     limits: LimitSettings = field(default_factory=LimitSettings)
     policies: tuple[Policy, ...] = ()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,14 +19,15 @@ from gmq.config import Config
 from gmq.listen import Listen
 from gmq.protocol import line_limit
 from gmq.server.hub import Hub
+from gmq.server.sockets import BACKLOG, BindError, bind, shown
 from gmq.server.tcp import Connection
 from gmq.storage.base import Storage, StorageError
 from gmq.storage.memory import MemoryStorage
 
-log = structlog.get_logger()
+if TYPE_CHECKING:  # loaded where it is used
+    from gmq.server.http.site import Site
 
-BACKLOG = 4096
-FREE_PORT_TRIES = 20
+log = structlog.get_logger()
 
 
 class StartError(Exception):
@@ -44,31 +44,81 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sockets = bind(config.listen)
+    sockets = bound(config.listen)
     storage = open_storage(config)
-    if not await opened(storage, stop):
-        log.info("stopped before the storage was open", storage=storage.name)
-        return
     hub = make_hub(config, storage)
-    servers = [await loop.create_server(lambda: Connection(hub), sock=one, backlog=BACKLOG) for one in sockets]
-    gc.freeze()  # what is here now stays: collections need not look at it
-    log.info(
-        "listening",
-        addresses=[shown(one) for one in sockets],
-        storage=storage.name,
-        version=gmq.__version__,
-        config=config.source,
-        pid=os.getpid(),
-    )
-    if storage.name == MemoryStorage.name:
-        log.warning("messages are kept in memory: they are lost when the broker stops")
-    await stop.wait()
-    log.info("draining", connections=len(hub.connections))
-    for server in servers:
-        server.close()
-    await drain(hub, config.drain_timeout)
+    async with AsyncExitStack() as http:
+        addresses, site = await start_http(config, hub, http)
+        if not await opened(storage, stop):
+            log.info("stopped before the storage was open", storage=storage.name)
+            return
+        hub.opened = True
+        servers = [await loop.create_server(lambda: Connection(hub), sock=one, backlog=BACKLOG) for one in sockets]
+        gc.freeze()  # what is here now stays: collections need not look at it
+        log.info(
+            "listening",
+            addresses=[shown(one) for one in sockets],
+            **addresses,
+            storage=storage.name,
+            version=gmq.__version__,
+            config=config.source,
+            pid=os.getpid(),
+        )
+        if storage.name == MemoryStorage.name:
+            log.warning("messages are kept in memory: they are lost when the broker stops")
+        await stop.wait()
+        log.info("draining", connections=len(hub.connections), http_connections=0 if site is None else site.connections)
+        for server in servers:
+            server.close()
+        await asyncio.gather(drain(hub, config.drain_timeout), *([] if site is None else [site.stop()]))
     await storage.close()
     log.info("stopped", requests=dict(hub.counts.requests), refusals=dict(hub.counts.refusals))
+
+
+def bound(listen: Listen) -> list[socket.socket]:
+    """Sockets bound to what the configuration means.
+
+    Raises:
+        StartError: that is not possible.
+    """
+    try:
+        return bind(listen)
+    except BindError as error:
+        raise StartError(str(error)) from error
+
+
+async def start_http(config: Config, hub: Hub, until: AsyncExitStack) -> tuple[dict[str, list[str]], Site | None]:
+    """Serve HTTP, while the storage is being opened too, until the stack is closed; the addresses, by listener, and the main site.
+
+    Raises:
+        StartError: an address that the configuration asks for cannot be listened on.
+    """
+    main: list[socket.socket] = []
+    if config.http is not None:
+        try:
+            main = bind(config.http)
+        except BindError as error:
+            if config.http_asked:
+                raise StartError(str(error)) from error
+            log.warning("HTTP is not served, as nothing asks for it and it cannot be had", reason=str(error))
+    ops = [] if config.ops is None else bound(config.ops)
+    if not main and not ops:
+        return {}, None
+    from gmq.server.http.site import Site, main_site, ops_site  # noqa: PLC0415  # who wants no HTTP need not load it
+
+    site: Site | None = None
+    if ops:
+        ops_only = Site(ops_site(hub), ops, 0)  # to the end it says that the broker drains
+        until.push_async_callback(ops_only.stop)
+        await ops_only.start(BACKLOG)
+    if main:
+        site = Site(main_site(hub, config.http_hosts), main, config.drain_timeout)
+        until.push_async_callback(site.stop)
+        await site.start(BACKLOG)
+        hub.http = site
+    addresses = {name: [shown(one) for one in found] for name, found in (("http", main), ("ops", ops)) if found}
+    log.info("listening for HTTP", **addresses)
+    return addresses, site
 
 
 def open_storage(config: Config) -> Storage:
@@ -137,81 +187,3 @@ async def drain(hub: Hub, timeout: float) -> None:  # noqa: ASYNC109  # the time
     for connection in list(hub.connections):
         log.warning("connection closed before its client took all replies", peer=connection.peer)
         connection.abort()
-
-
-def bind(listen: Listen) -> list[socket.socket]:
-    """Sockets bound to every address that the configuration means; a port of 0 becomes the same for all.
-
-    Raises:
-        StartError: one of them is in use, or none can be had.
-    """
-    wanted = addresses(listen)
-    for _ in range(FREE_PORT_TRIES if listen.port == 0 else 1):
-        try:
-            return bind_all(wanted, listen.port)
-        except StartError as error:
-            failure = error  # a port that is free on one address may be taken on the next
-    raise failure
-
-
-def bind_all(wanted: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
-    """Sockets bound to the addresses that this machine has, all to one port."""
-    sockets: list[socket.socket] = []
-    for family, address in wanted:
-        try:
-            one = bound(family, address, port)
-        except OSError as error:
-            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                continue
-            for other in sockets:
-                other.close()
-            raise StartError(refused(error, address, port)) from error
-        sockets.append(one)
-        port = one.getsockname()[1]
-    if not sockets:
-        names = " and ".join(address for _, address in wanted)
-        raise StartError(f"this machine does not have the address {names}; network.interface must be one of its own, or a name for one")
-    return sockets
-
-
-def addresses(listen: Listen) -> list[tuple[socket.AddressFamily, str]]:
-    """The addresses that an interface means: "" all of them, a name what it resolves to."""
-    wanted = (socket.AF_INET, socket.AF_INET6) if listen.family == socket.AF_UNSPEC else (listen.family,)
-    if listen.interface in {"", "localhost"}:
-        known = {"": {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}, "localhost": {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}}  # noqa: S104  # asked for
-        return [(socket.AddressFamily(family), known[listen.interface][family]) for family in wanted]
-    try:
-        found = socket.getaddrinfo(listen.interface, None, family=listen.family, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise StartError(f"network.interface {listen.interface!r} cannot be resolved: {error.strerror}") from error
-    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
-
-
-def bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    """A socket bound to one address; IPv4 and IPv6 do not share one."""
-    one = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind((address, port))
-        one.listen(BACKLOG)  # here, so that a port in use shows now
-    except OSError:
-        one.close()
-        raise
-    return one
-
-
-def refused(error: OSError, address: str, port: int) -> str:
-    """Why an address could not be had, and what would help."""
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {address} is in use by another process; stop that one, or choose another with network.port"
-    if error.errno == errno.EACCES:
-        return f"port {port} of {address} needs more rights than this process has; choose one above 1023 with network.port"
-    return f"cannot listen on port {port} of {address}: {error.strerror}"
-
-
-def shown(one: socket.socket) -> str:
-    """A socket's address for people and for programs."""
-    host, port = one.getsockname()[:2]
-    return f"[{host}]:{port}" if one.family == socket.AF_INET6 else f"{host}:{port}"

@@ -12,6 +12,7 @@ from gmq.server.batch import Batch
 from gmq.server.dispatch import Counts
 
 if TYPE_CHECKING:  # they know each other
+    from gmq.server.http.site import Site
     from gmq.server.tcp import Connection
 
 
@@ -30,7 +31,19 @@ class Hub:
         self.batching = broker.storage.immediate
         self.connections: set[Connection] = set()
         self.batch = Batch(broker, self.counts)
+        self.opened = False  # whether the storage is
+        self.http: Site | None = None  # the main listener for HTTP
         self._empty = asyncio.Event()
+
+    def unready(self) -> list[str]:
+        """Why the broker cannot serve now, in words; nothing when it can."""
+        problem = self.broker.storage.problem
+        reasons = [] if problem is None else [problem]
+        if not self.opened and problem is None:
+            reasons.append("the storage is being opened")
+        if self.broker.draining:
+            reasons.append("the broker is draining: it stops")
+        return reasons
 
     def leave(self, connection: Connection) -> None:
         """A connection is gone."""

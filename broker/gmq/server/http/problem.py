@@ -1,0 +1,98 @@
+"""Errors as problem details (RFC 9457), with the codes that the wire protocol has."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from msgspec import UNSET, Struct, UnsetType
+
+from gmq.message import GmqError
+
+log = structlog.get_logger()
+
+CONTENT_TYPE = "application/problem+json"
+STATUS = {
+    "bad_request": HTTPStatus.BAD_REQUEST,
+    "unauthorized": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "key_conflict": HTTPStatus.CONFLICT,
+    "stale_receipt": HTTPStatus.CONFLICT,
+    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
+    "limit": HTTPStatus.TOO_MANY_REQUESTS,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "unknown": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The status of each code of docs/protocol.md."""
+COMMON_HEADERS = (("Server", "gmq"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+RETRY_AFTER = "1"
+"""Seconds after which a request that could not be served now is worth another try."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Problem(Struct):
+    """What went wrong with a request. `code` is the word for programs, `detail` the sentence for people."""
+
+    title: str
+    status: int
+    code: str
+    detail: str
+    type: str = "about:blank"
+    stale: list[str] | UnsetType = UNSET
+
+
+def problem_response(code: str, detail: str, status: int | None = None, *, stale: list[str] | None = None) -> web.Response:
+    """The reply that says so."""
+    number = STATUS[code] if status is None else HTTPStatus(status)
+    problem = Problem(number.phrase, number.value, code, detail, stale=UNSET if stale is None else stale)
+    response = web.Response(body=_encode(problem), status=number, content_type=CONTENT_TYPE)
+    if number in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def refusal(error: GmqError) -> web.Response:
+    """The reply to what the broker refused."""
+    return problem_response(error.code, error.text, stale=None if error.stale is None else list(error.stale))
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error, the framework's own too, as problem details, and give every reply the headers that all have."""
+    response = await _answered(request, handler)
+    if not response.prepared:
+        for name, value in COMMON_HEADERS:
+            response.headers.setdefault(name, value)
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except GmqError as error:
+        return refusal(error)
+    except web.HTTPException as error:
+        return _of_framework(request, error)
+    except Exception:
+        log.exception("request failed", method=request.method, path=request.path)
+        return problem_response("unknown", "the request failed in the broker, and its outcome is not known; its log tells more")
+
+
+def _of_framework(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    if error.status < HTTPStatus.BAD_REQUEST:
+        raise error
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = problem_response("bad_request", f"{request.method} is not for {request.path}; it may be {allowed}", error.status)
+        response.headers["Allow"] = allowed
+        return response
+    if isinstance(error, web.HTTPNotFound):
+        return problem_response("not_found", f"there is nothing at {request.path}; /docs tells what there is", error.status)
+    code = "too_large" if isinstance(error, web.HTTPRequestEntityTooLarge) else "bad_request"
+    return problem_response(code, error.text or error.reason, error.status)
