@@ -14,6 +14,7 @@ from gmq.document import DocumentError, Reading, decode, is_unicode
 from gmq.listen import FAMILIES, ORIGINAL_PORT, Listen, check_interface, parse_port
 from gmq.message import GmqError, Limits, QueuePolicy
 from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
+from gmq.tls import ServerTls, TlsError
 from gmq.validate import LONGEST_PATH, check_name, quote
 
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
@@ -63,8 +64,8 @@ class Policies:
 class Config(Struct, frozen=True, kw_only=True):
     """What the server uses.
 
-    `source` is the file's name; `credentials` are user and password, None without; timeouts are in seconds, sizes in bytes. `http` and
-    `ops` are None where they are off; `http_asked` tells whether the configuration speaks of HTTP at all.
+    `source` is the file's name; `credentials` are user and password, None without; timeouts are in seconds, sizes in bytes. `http`,
+    `ops` and `tls` are None where they are off; `http_asked` tells whether the configuration speaks of HTTP at all.
     """
 
     source: str
@@ -73,6 +74,7 @@ class Config(Struct, frozen=True, kw_only=True):
     http_asked: bool
     http_hosts: tuple[str, ...]
     ops: Listen | None
+    tls: ServerTls | None
     credentials: tuple[str, str] | None
     storage_type: StorageType
     storage_path: Path
@@ -131,15 +133,17 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     listen = _listen(settings.network, reading)
     http = _http(settings, environ, reading)
     ops = _listen_at("ops", settings.ops.interface, settings.ops.port, reading) if settings.ops.enabled else None
+    tls = _tls(settings, reading)
     _check_ports([listen, *(other for other in (http, ops) if other is not None)], reading)
     credentials = _credentials(settings.auth, environ, reading)
     limits = _limits(settings, reading)
     storage_type = _storage_type(settings, reading)
     storage_path = _storage_path(settings, reading)
     database = _database(settings, storage_type, environ, reading)
-    _check_access(settings.auth, listen, credentials, reading)
+    checked = bool(credentials) or bool(settings.tls.client_ca)
+    _check_access(settings.auth, listen, reading, checked=checked)
     if http is not None and http.interface != listen.interface:
-        _check_access(settings.auth, http, credentials, reading)
+        _check_access(settings.auth, http, reading, checked=checked)
     _check_policies(settings.policies, limits, reading)
     if reading.problems:
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in reading.problems))
@@ -150,6 +154,7 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         http_asked="http" in reading.given or bool(environ.get(PORT_VARIABLE)),
         http_hosts=settings.http.hosts,
         ops=ops,
+        tls=tls,
         credentials=credentials,
         storage_type=storage_type,
         storage_path=storage_path,
@@ -205,6 +210,23 @@ def _listen_at(section: str, interface: str, port: int | str, reading: Reading) 
     except ValueError as error:
         reading.problem(f"{section}.interface", str(error))
     return Listen(interface, number, FAMILIES["tcp"], section)
+
+
+def _tls(settings: Settings, reading: Reading) -> ServerTls | None:
+    """The certificate's files, looked into as a start would."""
+    tls = settings.tls
+    if not tls.certificate:
+        for name in ("key", "client_ca"):
+            if getattr(tls, name):
+                reading.problem(f"tls.{name}", "is set, but no tls.certificate")
+        return None
+    found = ServerTls(tls.certificate, tls.key, tls.client_ca)
+    try:
+        found.context()
+    except TlsError as error:
+        setting, _, text = str(error).partition(" ")
+        reading.problem(setting, text)
+    return found
 
 
 def _check_ports(listens: Sequence[Listen], reading: Reading) -> None:
@@ -369,15 +391,17 @@ def _hosts(mysql: Mysql, reading: Reading) -> tuple[Host, ...]:
     return tuple(hosts)
 
 
-def _check_access(auth: Auth, listen: Listen, credentials: tuple[str, str] | None, reading: Reading) -> None:
-    open_to_all = not credentials and not listen.loopback and not auth.anonymous
+def _check_access(auth: Auth, listen: Listen, reading: Reading, *, checked: bool) -> None:
+    """`checked` tells whether clients have to show who they are."""
+    open_to_all = not checked and not listen.loopback and not auth.anonymous
     place = f"{listen.section}.interface"
     if open_to_all and reading.sound("auth", place, USER_VARIABLE, PASSWORD_VARIABLE):
         where = quote(listen.interface) if listen.interface else '"" (all addresses)'
         reading.problem(
             place,
             f"is {where}, beyond loopback, and there is no authentication: set auth.user and auth.password_file "
-            f"(or {USER_VARIABLE} and {PASSWORD_VARIABLE}), or set auth.anonymous to true to let in whoever reaches the port",
+            f"(or {USER_VARIABLE} and {PASSWORD_VARIABLE}) or tls.client_ca, "
+            "or set auth.anonymous to true to let in whoever reaches the port",
         )
 
 

@@ -147,6 +147,31 @@ class Ops(Section, frozen=True, kw_only=True):
     ] = "localhost"
 
 
+class Tls(Section, frozen=True, kw_only=True):
+    """TLS for clients, on the ports of `network` and `http`; see [TLS](tls.md). Changed files are taken up without a restart."""
+
+    certificate: Annotated[
+        str,
+        Meta(
+            description="A file with the broker's certificate in PEM, and those between it and its authority after it. "
+            "Without it there is no TLS.",
+            examples=["/run/secrets/gmq-tls/tls.crt"],
+        ),
+    ] = ""
+    key: Annotated[
+        str,
+        Meta(description="A file with the key to it, where that is not in the same file.", examples=["/run/secrets/gmq-tls/tls.key"]),
+    ] = ""
+    client_ca: Annotated[
+        str,
+        Meta(
+            description="A file with the certificates that sign those of clients. With it every client must have one, "
+            "and needs no password.",
+            examples=["/run/secrets/gmq-clients/ca.crt"],
+        ),
+    ] = ""
+
+
 class Queue(Section, frozen=True, kw_only=True):
     """The original's limits and its choice of a storage, under their old names."""
 
@@ -404,6 +429,7 @@ class Settings(Section, frozen=True, kw_only=True):
     network: Network = field(default_factory=Network)
     http: Http = field(default_factory=Http)
     ops: Ops = field(default_factory=Ops)
+    tls: Tls = field(default_factory=Tls)
     storage: Storage = field(default_factory=Storage)
     limits: LimitSettings = field(default_factory=LimitSettings)
     policies: tuple[Policy, ...] = ()

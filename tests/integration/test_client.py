@@ -1015,9 +1015,9 @@ def test_the_blocking_consumer_acknowledges_and_puts_back(blocking: BlockingClie
 
 def test_a_blocking_body_keeps_its_lease(shared_broker: Any, blocking: BlockingClient, queue: str) -> None:
     blocking.publish(queue, "1")
-    with BlockingClient(shared_broker.address) as other, blocking.consume(queue, lease=0.2, wait=0, follow=False) as messages:
+    with BlockingClient(shared_broker.address) as other, blocking.consume(queue, lease=1, wait=0, follow=False) as messages:
         for _ in messages:
-            assert other.take(queue, wait=0.7) is None  # the body blocks, the lease is extended
+            assert other.take(queue, wait=2.5) is None  # the body blocks, the lease is extended
     assert blocking.info(queue).totals.acknowledged == 1
 
 

@@ -26,7 +26,8 @@ examples:
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing there, 130 interrupted.
 Data goes to standard output, talk to standard error.
 
-environment: GMQ_SERVER, GMQ_USER, GMQ_PASSWORD stand for --server, --user, --password.
+environment: GMQ_SERVER, GMQ_USER, GMQ_PASSWORD stand for --server, --user, --password, and GMQ_CA,
+GMQ_TLS_CERTIFICATE, GMQ_TLS_KEY for --ca, --tls-certificate, --tls-key.
 
 The original gmqclient's flags work as ever, when they come first:
   gmqclient -s localhost:4567 -user me -password secret -q orders -a P -m aGVsbG8=
@@ -83,7 +84,37 @@ def _command(commands: Any, name: str, summary: str, more: str = "") -> argparse
     password = broker.add_mutually_exclusive_group()
     password.add_argument("--password-file", metavar="FILE", type=Path, help="file that holds the password (else: GMQ_PASSWORD)")
     password.add_argument("--password", help="password; others on this machine can see it in the list of processes")
+    _tls(command)
     return command
+
+
+def _tls(command: argparse.ArgumentParser) -> None:
+    tls = command.add_argument_group("TLS (any of these turns it on)")
+    tls.add_argument("--tls", action="store_true", help="use TLS; the system's authorities are trusted")
+    tls.add_argument(
+        "--ca", metavar="FILE", type=Path, default=_path("GMQ_CA"), help="trust the authorities in this file instead (default: GMQ_CA)"
+    )
+    tls.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        type=Path,
+        default=_path("GMQ_TLS_CERTIFICATE"),
+        help="the client's own certificate (default: GMQ_TLS_CERTIFICATE)",
+    )
+    tls.add_argument(
+        "--tls-key",
+        metavar="FILE",
+        type=Path,
+        default=_path("GMQ_TLS_KEY"),
+        help="the key to it (default: GMQ_TLS_KEY, else the same file)",
+    )
+    tls.add_argument("--tls-server-name", metavar="NAME", help="the name that the broker's certificate must have (default: the host)")
+    tls.add_argument("--tls-insecure", action="store_true", help="trust any certificate: no protection from who can change the traffic")
+
+
+def _path(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
 
 
 def _queue(command: argparse.ArgumentParser, **options: Any) -> None:

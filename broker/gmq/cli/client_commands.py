@@ -27,6 +27,7 @@ from gmq.client import (
     OutcomeUnknown,
     QueueCounts,
     QueuePolicy,
+    Tls,
     Unavailable,
 )
 from gmq.client.link import Backoff
@@ -177,7 +178,15 @@ def _access(options: Namespace) -> dict[str, Any]:
         parse_address(options.server)
     except ValueError as error:
         raise Failure(f"--server: {error}", Exit.USAGE) from None
-    return {"address": options.server, "user": options.user or None, "password": password or None}
+    return {"address": options.server, "user": options.user or None, "password": password or None, "tls": _tls(options)}
+
+
+def _tls(options: Namespace) -> Tls | bool:
+    """How to speak TLS; False where no option asks for it."""
+    if options.tls_key is not None and options.tls_certificate is None:
+        raise Failure("--tls-key needs --tls-certificate", Exit.USAGE)
+    tls = Tls(options.ca, options.tls_certificate, options.tls_key, options.tls_server_name, not options.tls_insecure)
+    return False if tls == Tls() and not options.tls else tls
 
 
 def _payload(options: Namespace) -> bytes:

@@ -27,6 +27,7 @@ from gmq.client.errors import (
     Unauthorized,
     Unavailable,
 )
+from gmq.client.tls import Tls
 from gmq.client.wire import Hello, Message, QueueInfo, QueuePolicy, Settled
 from gmq.message import Dead, QueueCounts, Totals
 
@@ -54,6 +55,7 @@ __all__ = [
     "RequestTimeout",
     "Settled",
     "StaleReceipt",
+    "Tls",
     "TooLarge",
     "Totals",
     "Unauthorized",

@@ -15,6 +15,7 @@ from gmq.client.consumer import Consumer
 from gmq.client.errors import ConnectionFailed, OutcomeUnknown, RequestRefused, RequestTimeout
 from gmq.client.link import Backoff
 from gmq.client.pool import Pool, PoolOptions
+from gmq.client.tls import Tls
 from gmq.client.wire import Hello, Message, QueueInfo, QueuePolicy, Reply, Request, Settled, encode
 from gmq.message import MAX_COUNT, QueueCounts
 
@@ -49,6 +50,7 @@ class Client:
         request_timeout: float = 30.0,
         backoff: tuple[float, float] = (0.05, 5.0),
         in_flight: int = 1000,
+        tls: Tls | bool = False,
     ) -> None:
         """Prepare a client; nothing is connected yet.
 
@@ -61,6 +63,7 @@ class Client:
         - `backoff`: seconds between attempts to connect: the first, and the longest. They double in between, and are cut by chance by up
           to a half.
         - `in_flight`: untagged requests under way on a connection; further callers wait.
+        - `tls`: True for TLS with what the system trusts, or a `Tls` that says more. Its files are read for each new connection.
 
         Raises ValueError for arguments that make no sense.
         """
@@ -81,6 +84,7 @@ class Client:
                 request_timeout=request_timeout,
                 backoff=Backoff(*backoff),
                 in_flight=in_flight,
+                tls=(Tls() if tls is True else tls) or None,
             )
         )
         self._consumers: set[Consumer] = set()

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from gmq.client.aio import Client
 from gmq.client.consumer import Consumer
 from gmq.client.errors import ConnectionFailed
+from gmq.client.tls import Tls
 from gmq.client.wire import Message
 
 P = ParamSpec("P")
@@ -104,6 +105,7 @@ class BlockingClient:
         request_timeout: float = 30.0,
         backoff: tuple[float, float] = (0.05, 5.0),
         in_flight: int = 1000,
+        tls: Tls | bool = False,
     ) -> None:
         """Prepare a client; nothing is connected yet. The arguments are those of `Client`."""
         self._client = Client(
@@ -115,6 +117,7 @@ class BlockingClient:
             request_timeout=request_timeout,
             backoff=backoff,
             in_flight=in_flight,
+            tls=tls,
         )
         self._thread: LoopThread | None = None
         self._closed = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import cast
 
 from gmq.address import Address
 from gmq.client.errors import ConnectionFailed, refusal
+from gmq.client.tls import Tls
 from gmq.client.wire import DONE, Reply, decode_replies
 
 WRITE_BUFFER = 1 << 20
@@ -128,7 +130,10 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout(FAREWELL):
                 if self._lost is None:
                     self._flush()
-                    self._transport.write_eof()
+                    if self._transport.can_write_eof():
+                        self._transport.write_eof()
+                    else:  # TLS: its end is the end of both sides
+                        self._transport.close()
                 await self._gone.wait()
         self.abort("did not end the connection")
 
@@ -246,17 +251,28 @@ def reason(error: Exception) -> str:
     """What an error of the system says, for people."""
     if isinstance(error, socket.gaierror):
         return str(error.strerror)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
 
 
-async def open_connection(address: Address, *, hello: bytes, timeout: float, in_flight: int) -> Connection:  # noqa: ASYNC109  # it is part of the error
+async def open_connection(
+    address: Address,
+    *,
+    hello: bytes,
+    timeout: float,  # noqa: ASYNC109  # it is part of the error
+    in_flight: int,
+    tls: Tls | None,
+) -> Connection:
     """Connect and say hello. Raises ConnectionFailed, or RequestRefused when the broker does not want us."""
     connection: Connection | None = None
     try:
         async with asyncio.timeout(timeout):
-            connection = await _connect(address, in_flight)
+            connection = await _connect(address, in_flight, tls)
             reply = await connection.ask(Exchange(hello), timeout)
     except TimeoutError:
         did = "answer" if connection else "accept a connection"
@@ -274,9 +290,10 @@ async def open_connection(address: Address, *, hello: bytes, timeout: float, in_
     return connection
 
 
-async def _connect(address: Address, in_flight: int) -> Connection:
+async def _connect(address: Address, in_flight: int, tls: Tls | None) -> Connection:
     """Try every address of the host in turn. Raises the OSError of the last."""
     loop = asyncio.get_running_loop()
+    context, name = (None, None) if tls is None else (tls.context(), tls.server_name or address.host)
     error: OSError = OSError("the name has no address")
     for family, kind, proto, _, where in await loop.getaddrinfo(*address, type=socket.SOCK_STREAM):
         try:
@@ -288,7 +305,9 @@ async def _connect(address: Address, in_flight: int) -> Connection:
             peer.settimeout(0)
             await loop.sock_connect(peer, where)
             _keep_alive(peer)
-            _, connection = await loop.create_connection(lambda: Connection(address, in_flight), sock=peer)
+            _, connection = await loop.create_connection(
+                lambda: Connection(address, in_flight), sock=peer, ssl=context, server_hostname=name
+            )
         except OSError as refused:
             peer.close()
             error = refused

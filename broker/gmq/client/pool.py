@@ -10,6 +10,7 @@ from gmq.address import Address
 from gmq.client.connection import Connection, Exchange, Late, NotSent, ReplyLost, open_connection
 from gmq.client.errors import ConnectionFailed, GmqClientError, OutcomeUnknown, RequestRefused, RequestTimeout, refusal
 from gmq.client.link import Backoff, Link
+from gmq.client.tls import Tls
 from gmq.client.wire import DONE, Reply
 
 SPARE_LINKS = 8
@@ -29,6 +30,7 @@ class PoolOptions(Struct, frozen=True):
     request_timeout: float
     backoff: Backoff
     in_flight: int
+    tls: Tls | None
 
 
 class Pool:
@@ -123,7 +125,9 @@ class Pool:
 
     async def _open(self) -> Connection:
         options = self._options
-        return await open_connection(options.address, hello=options.hello, timeout=options.connect_timeout, in_flight=options.in_flight)
+        return await open_connection(
+            options.address, hello=options.hello, timeout=options.connect_timeout, in_flight=options.in_flight, tls=options.tls
+        )
 
     async def _connection(self, link: Link | None, deadline: float) -> Connection:
         if link is None:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,13 @@ from gmq.broker import Broker
 from gmq.config import Config
 from gmq.listen import Listen
 from gmq.protocol import line_limit
+from gmq.server.certificates import Certificates
 from gmq.server.hub import Hub
 from gmq.server.sockets import BACKLOG, BindError, bind, shown
 from gmq.server.tcp import Connection
 from gmq.storage.base import Storage, StorageError
 from gmq.storage.memory import MemoryStorage
+from gmq.tls import TlsError
 
 if TYPE_CHECKING:  # loaded where it is used
     from gmq.server.http.site import Site
@@ -47,19 +50,25 @@ async def serve(config: Config) -> None:
     sockets = bound(config.listen)
     storage = open_storage(config)
     hub = make_hub(config, storage)
-    async with AsyncExitStack() as http:
-        addresses, site = await start_http(config, hub, http)
+    async with AsyncExitStack() as running:
+        tls = await start_tls(config, running)
+        addresses, site = await start_http(config, hub, tls, running)
         if not await opened(storage, stop):
             log.info("stopped before the storage was open", storage=storage.name)
             return
         hub.opened = True
-        servers = [await loop.create_server(lambda: Connection(hub), sock=one, backlog=BACKLOG) for one in sockets]
+        handshake = None if tls is None else config.request_timeout
+        servers = [
+            await loop.create_server(lambda: Connection(hub), sock=one, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake)
+            for one in sockets
+        ]
         gc.freeze()  # what is here now stays: collections need not look at it
         log.info(
             "listening",
             addresses=[shown(one) for one in sockets],
             **addresses,
             storage=storage.name,
+            tls=tls is not None,
             version=gmq.__version__,
             config=config.source,
             pid=os.getpid(),
@@ -87,7 +96,26 @@ def bound(listen: Listen) -> list[socket.socket]:
         raise StartError(str(error)) from error
 
 
-async def start_http(config: Config, hub: Hub, until: AsyncExitStack) -> tuple[dict[str, list[str]], Site | None]:
+async def start_tls(config: Config, until: AsyncExitStack) -> ssl.SSLContext | None:
+    """The context for the listeners, None without TLS. It follows the certificate's files until the stack is closed.
+
+    Raises:
+        StartError: they cannot be used.
+    """
+    if config.tls is None:
+        return None
+    try:
+        certificates = Certificates(config.tls)
+    except TlsError as error:
+        raise StartError(str(error)) from error
+    certificates.watch()
+    until.push_async_callback(certificates.stop)
+    return certificates.context
+
+
+async def start_http(
+    config: Config, hub: Hub, tls: ssl.SSLContext | None, until: AsyncExitStack
+) -> tuple[dict[str, list[str]], Site | None]:
     """Serve HTTP, while the storage is being opened too, until the stack is closed; the addresses, by listener, and the main site.
 
     Raises:
@@ -112,7 +140,7 @@ async def start_http(config: Config, hub: Hub, until: AsyncExitStack) -> tuple[d
         until.push_async_callback(ops_only.stop)
         await ops_only.start(BACKLOG)
     if main:
-        site = Site(main_site(hub, config.http_hosts), main, config.drain_timeout)
+        site = Site(main_site(hub, config.http_hosts), main, config.drain_timeout, tls)
         until.push_async_callback(site.stop)
         await site.start(BACKLOG)
         hub.http = site

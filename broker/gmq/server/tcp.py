@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
             self._turn_away(GmqError("limit", f"the broker has as many connections as it may have, {hub.max_connections}; try again later"))
             return
         hub.connections.add(self)
+        if self._transport.get_extra_info("peercert"):
+            self._dispatcher.authenticated = True  # an authority that is trusted signed it
         self._watch_request()
 
     def data_received(self, data: bytes) -> None:
@@ -142,7 +144,7 @@ class Connection(asyncio.Protocol):
             return False  # let the transport close
         self._eof = True
         self.finish()
-        return True  # keep the sending side open for the replies that are still to come
+        return self._transport.can_write_eof()  # keep the sending side open for the replies that are still to come
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -488,7 +490,7 @@ class Connection(asyncio.Protocol):
         self._plain = False  # what still comes is not for the batch
         if self._timer is not None:
             self._timer.cancel()
-        if self._eof:
+        if self._eof or not self._transport.can_write_eof():  # TLS here knows no half-closed connection
             self._transport.close()
         if self._transport.is_closing():
             return

@@ -59,7 +59,7 @@ class Guard:
                 self._good_hosts.add(host)
         if request.method not in SAFE_METHODS and not from_here(headers.get("Sec-Fetch-Site"), headers.get("Origin"), host):
             return problem_response("forbidden", "a page of another site may not change anything here")
-        if authenticator.required:
+        if authenticator.required and not request.get_extra_info("peercert"):
             given = headers.get("Authorization", "")
             if given != self._credentials:
                 if not self._accepts(given):

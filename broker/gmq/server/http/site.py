@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -33,17 +34,18 @@ def ops_site(hub: Hub) -> web.Application:
 class Site:
     """One application on its sockets. When it stops, requests that are under way have `grace` seconds to be answered."""
 
-    def __init__(self, app: web.Application, sockets: Sequence[socket.socket], grace: float) -> None:
+    def __init__(self, app: web.Application, sockets: Sequence[socket.socket], grace: float, tls: ssl.SSLContext | None = None) -> None:
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, max_line_size=MAX_LINE, max_field_size=MAX_LINE, shutdown_timeout=grace
         )
         self._sockets = sockets
+        self._tls = tls
 
     async def start(self, backlog: int) -> None:
         """Accept connections."""
         await self._runner.setup()
         for one in self._sockets:
-            await web.SockSite(self._runner, one, backlog=backlog).start()
+            await web.SockSite(self._runner, one, backlog=backlog, ssl_context=self._tls).start()
 
     @property
     def connections(self) -> int:

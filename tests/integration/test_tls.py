@@ -1,0 +1,191 @@
+"""TLS: to the broker's two listeners, with clients that are known by their certificates, and certificates that change."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker_process import Broker
+from certificates import Authority
+from gmq.client import BlockingClient, ConnectionFailed, Tls
+from helpers_server import environment, wait_until
+
+CLIENT = Path(sys.executable).parent / "gmqclient"
+Start = Callable[..., Broker]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ca")
+
+
+def mounted(folder: Path, files: tuple[Path, Path]) -> dict[str, str]:
+    """Certificate and key as Kubernetes mounts a Secret: names that lead through a symbolic link, which is swapped."""
+    folder.mkdir(exist_ok=True)
+    version = folder / f"..{len(list(folder.iterdir()))}"
+    version.mkdir()
+    for name, file in zip(("tls.crt", "tls.key"), files, strict=True):
+        (version / name).write_bytes(file.read_bytes())
+    link = folder / "..new"
+    link.symlink_to(version.name)
+    link.rename(folder / "..data")
+    for name in ("tls.crt", "tls.key"):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    return {"certificate": str(folder / "tls.crt"), "key": str(folder / "tls.key")}
+
+
+def served_certificate(broker: Broker, authority: Authority) -> bytes:
+    """The certificate that a new connection gets."""
+    with (
+        socket.create_connection((broker.host, broker.port), 20) as plain,
+        ssl.create_default_context(cafile=str(authority.file)).wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
+
+
+def test_clients_speak_tls_and_check_who_the_broker_is(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1")), "storage": {"type": "memory"}})
+    with BlockingClient(broker.address, tls=Tls(ca=authority.file)) as client:
+        client.publish("orders", "hello")
+        taken = client.take("orders", lease=5)
+        assert taken is not None
+        assert taken.text == "hello"
+    stranger = Authority(tmp_path / "stranger", "stranger")
+    for tls, why in (
+        (True, "not trusted"),
+        (Tls(ca=stranger.file), "not trusted"),
+        (Tls(ca=authority.file, server_name="other.example"), "not trusted"),
+        (Tls(ca=tmp_path / "missing"), "no such file"),
+    ):
+        with pytest.raises(ConnectionFailed, match=why):
+            BlockingClient(broker.address, tls=tls).__enter__()
+    with BlockingClient(broker.address, tls=Tls(verify=False)) as client:
+        assert client.length("orders") == 0
+
+
+def test_gmqclient_speaks_tls(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))})
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        variables = environment(GMQ_SERVER=broker.address)
+        return subprocess.run([CLIENT, *arguments], check=False, capture_output=True, text=True, timeout=60, env=variables)
+
+    assert run("publish", "orders", "hello", "--ca", authority.file).stdout == "1\n"
+    assert run("subscribe", "orders", "--ca", authority.file).stdout == "hello\n"
+    assert run("length", "orders", "--tls-insecure").stdout == "0\n"
+    said = run("length", "orders", "--tls")
+    assert (said.returncode, "certificate is not trusted" in said.stderr) == (1, True), said
+    assert "TLS" in run("publish", "--help").stdout
+
+
+def test_http_is_served_over_tls_and_not_in_the_clear(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))})
+    context = ssl.create_default_context(cafile=str(authority.file))
+    connection = http.client.HTTPSConnection(broker.http, context=context, timeout=20)
+    connection.request("GET", "/readyz")
+    assert connection.getresponse().read() == b'{"status": "ready"}'
+    connection.close()
+    plain = http.client.HTTPConnection(broker.http, timeout=20)
+    plain.request("GET", "/readyz")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        plain.getresponse()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")  # it is here to be refused
+def test_old_protocols_are_refused(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))})
+    for version, good in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = version
+        context.maximum_version = version
+        with socket.create_connection((broker.host, broker.port), 20) as plain:
+            try:
+                context.wrap_socket(plain).close()
+                spoken = True
+            except (ssl.SSLError, ConnectionError):
+                spoken = False
+        assert spoken is good, f"{version.name} is {'spoken' if spoken else 'refused'}"
+
+
+def test_a_changed_certificate_is_taken_up_while_connections_stay(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))})
+    first = served_certificate(broker, authority)
+    with BlockingClient(broker.address, tls=Tls(ca=authority.file)) as client:
+        client.publish("orders", "before")
+        # A key that does not belong to the certificate is not taken up, and spoils nothing.
+        certificate, _ = authority.sign("broker", "127.0.0.1")
+        wrong = certificate.read_bytes()
+        _, key = authority.sign("other", "127.0.0.1")
+        (tmp_path / "wrong.pem").write_bytes(wrong)
+        mounted(tmp_path / "tls", (tmp_path / "wrong.pem", key))
+        wait_until(lambda: "cannot be used; the last one stays" in broker.log.read_text(), "the broker tells of the bad certificate")
+        assert served_certificate(broker, authority) == first
+        mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))
+        wait_until(lambda: served_certificate(broker, authority) != first, "the new certificate is served")
+        assert client.length("orders") == 1, "the old connection lives on"
+        assert "connection was lost" not in broker.log.read_text()
+
+
+def test_a_client_is_known_by_its_certificate(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    clients = Authority(tmp_path / "clients", "clients")
+    tls: dict[str, Any] = mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))
+    broker = start_broker({"tls": {**tls, "client_ca": str(clients.file)}, "auth": {"user": "a", "password": "b"}})
+    certificate, key = clients.sign("alice")
+    known = Tls(ca=authority.file, certificate=certificate, key=key)
+    with BlockingClient(broker.address, tls=known) as client:
+        assert client.publish("orders", "hello") == 1, "no password is needed beside the certificate"
+    other, other_key = authority.sign("mallory")
+    for stranger in (Tls(ca=authority.file), Tls(ca=authority.file, certificate=other, key=other_key)):
+        with pytest.raises(ConnectionFailed):
+            BlockingClient(broker.address, user="a", password="b", tls=stranger).__enter__()
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.load_cert_chain(certificate, key)
+    connection = http.client.HTTPSConnection(broker.http, context=context, timeout=20)
+    connection.request("GET", "/nothing")
+    assert connection.getresponse().status == 404, "HTTP asks for no password either"
+    connection.close()
+
+
+def test_the_end_of_a_tls_connection_loses_no_request(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
+    broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))})
+    context = ssl.create_default_context(cafile=str(authority.file))
+    with (
+        socket.create_connection((broker.host, broker.port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        secure.sendall(b'{"operation":"P","queue":"orders","payload":"aGVsbG8="}')
+        assert b'"confirmation":"Y"' in b"".join(iter(lambda: secure.recv(4096), b"")), "a one-shot request is answered, and closed"
+    with BlockingClient(broker.address, tls=Tls(ca=authority.file)) as client:
+        assert client.length("orders") == 1
+
+
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        ({"key": "k"}, "tls.key is set, but no tls.certificate"),
+        ({"client_ca": "k"}, "tls.client_ca is set, but no tls.certificate"),
+        ({"certificate": "/missing.pem"}, 'tls.certificate is "/missing.pem"; it cannot be read: No such file or directory'),
+        ({"certificate": os.devnull}, 'tls.certificate is "/dev/null"; it is no certificate in PEM with its key'),
+    ],
+)
+def test_files_that_cannot_be_used_are_named_before_the_start(tmp_path: Path, tls: dict[str, str], said: str) -> None:
+    file = tmp_path / "gmq.json"
+    file.write_text(json.dumps({"tls": tls}))
+    server = Path(sys.executable).parent / "gmqserver"
+    checked = subprocess.run([server, "--check-config", file], check=False, capture_output=True, text=True, timeout=60, env=environment())
+    assert checked.returncode == 2
+    assert said in checked.stderr
