@@ -43,6 +43,12 @@ format: $(STAMP)  ## format the code and mend what the linter can
 crash: $(STAMP)  ## kill brokers under load and check what comes out (ARGS="--help" tells the choices)
 	PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
 
+.PHONY: abuse
+abuse: $(STAMP)  ## attack parts of the broker for long, guided by coverage (ARGS="--help" tells the choices)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/abuse.txt
+	PYTHONPATH=tests:tests/durability $(BIN)/python -m abuse $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP)  ## measure the broker beside its peers (ARGS="--help" tells the choices)
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -55,6 +61,7 @@ docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
 	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --group abuse $(LOCK) -o requirements/abuse.txt
 LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 
 .PHONY: clean

@@ -1,0 +1,1 @@
+"""Attacks: bytes that nobody should send, and what must be true of the answers."""
