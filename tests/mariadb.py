@@ -124,23 +124,44 @@ def installed() -> Path:
     return data
 
 
+def administrator(host: str, port: int) -> list[str]:
+    """The administrator's command line."""
+    return ["mariadb", "--no-defaults", "-uroot", f"-h{host}", f"-P{port}", "-N", "-B", "--default-character-set=utf8mb4"]
+
+
 def administer(host: str, port: int, statements: str, database: str = "") -> list[list[str]]:
     """Run statements as the administrator; the rows that they give."""
-    command = [
-        "mariadb",
-        "--no-defaults",
-        "-uroot",
-        f"-h{host}",
-        f"-P{port}",
-        "-N",
-        "-B",
-        "--default-character-set=utf8mb4",
-        "-e",
-        statements,
-    ]
+    command = [*administrator(host, port), "-e", statements]
     done = subprocess.run([*command, *([database] if database else [])], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, f"{statements}: {done.stderr}"
     return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+class Session:
+    """A connection of the administrator that stays open, for statements that hold locks."""
+
+    def __init__(self, host: str, port: int, database: str) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self._process = subprocess.Popen([*administrator(host, port), "-n", database], text=True, **pipes)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, statements: str) -> list[list[str]]:
+        """Run statements; the rows that they give."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{statements}; SELECT 'these were all';\n")
+        self._process.stdin.flush()
+        rows: list[list[str]] = []
+        while (line := self._process.stdout.readline()) != "these were all\n":
+            assert line, f"{statements}: {rows}"
+            rows.append(line.rstrip("\n").split("\t"))
+        return rows
 
 
 def create_database(host: str, port: int) -> str:

@@ -177,7 +177,8 @@ class Administration:
     async def _move(self, session: Session, name: str, ids: Sequence[int], *, keep_dead: bool) -> None:
         """Move messages to one queue; raise where they do not fit."""
         target = await self._core.records.make_in(session, name, limited=True)
-        held: int = (await session.run(b"SELECT COUNT(*) FROM gmq_message WHERE queue = %d" % target.generation))[0].rows[0][0]
+        generation = target.generation  # under lock, which the record is not: it may change
+        held: int = (await session.run(b"SELECT COUNT(*) FROM gmq_message WHERE queue = %d" % generation))[0].rows[0][0]
         room = max(0, self._core.records.most(target.policy) - held)
         if len(ids) > room:
             raise GmqError("queue_full", f"queue {name!r} has room for {room} more messages, and {len(ids)} were to be moved there")
@@ -187,7 +188,7 @@ class Administration:
             await session.run(
                 b"""INSERT INTO gmq_message (%b) SELECT %d, state, place, due, expires, published, size, headers, %b, payload
                 FROM gmq_message WHERE id IN (%b) ORDER BY state, place, id; DELETE FROM gmq_message WHERE id IN (%b)"""
-                % (BURIED, target.generation, dead, some, some)
+                % (BURIED, generation, dead, some, some)
             )
 
 

@@ -16,7 +16,6 @@ from gmq.storage.mysql.lane import fail, settle
 from gmq.storage.mysql.records import COLUMNS, Record
 from gmq.storage.mysql.session import Result, Session
 from gmq.storage.mysql.sql import CLOCK, DELAYED, LAST_PLACE, READY, SHARED, literal, literals
-from gmq.storage.mysql.transaction import TryAgain
 from gmq.validate import check_ttl
 
 MOST_ROWS = 4000
@@ -32,8 +31,8 @@ _encode = msgspec.json.Encoder().encode
 _EMPTY = Options()
 
 
-class QueueGoneError(Exception):
-    """The queue was deleted meanwhile."""
+class QueueChangedError(Exception):
+    """The queue was deleted or cleared, or got another policy, since its messages were counted: that has to be done anew."""
 
 
 class Publish:
@@ -236,7 +235,7 @@ class Publishing:
             attempt = Attempt(self._core, record, batch, count)
             try:
                 plan, ids = await self._core.transactions.run(attempt.run)
-            except QueueGoneError:
+            except QueueChangedError:
                 continue
             record.add(len(ids))
             record.used = True
@@ -262,17 +261,18 @@ class Publishing:
 
 
 class Attempt:
-    """One batch for one queue, in a transaction."""
+    """One batch for one queue, which holds `count` messages as the record is now, in a transaction."""
 
     def __init__(self, core: Core, record: Record, batch: Sequence[Publish], count: int) -> None:
         self._core = core
         self._record = record
+        self._version = record.version
         self._batch = batch
         self._count = count
         self._names = [key for publish in batch if publish.options is not None and publish.options.keys for key in publish.options.keys]
 
     async def run(self, session: Session) -> tuple[Plan, Sequence[int]]:
-        """Store the batch; give what was planned, and the ids of its rows."""
+        """Store the batch; give what was planned, and the ids of its rows. Raises QueueChangedError."""
         head = b"BEGIN; %b; SELECT %b FROM gmq_queue WHERE id = %d %b" % (CLOCK, COLUMNS, self._record.id, SHARED)
         if self._names:
             return await self._run_with_keys(session, head)
@@ -306,20 +306,24 @@ class Attempt:
 
     def _planned(self, session: Session, known: Mapping[bytes, Known], keys: int) -> Plan:
         record, limits = self._record, self._core.limits
+        if record.version != self._version:
+            raise QueueChangedError
         plan = Plan(record, self._count, self._core.records.most(record.policy), session.max_packet, known, limits.keys - keys)
         for publish in self._batch:
             plan.add(publish)
         return plan
 
     def _check(self, found: Result) -> None:
-        """See to it that the queue is what the plan was made for."""
-        record, version = self._record, self._record.version
+        """See to it that the queue is what the plan was made for.
+
+        The record does not tell: while the database worked it may have learned of a change that the plan does not know.
+        """
         if not found.rows:
-            self._core.records.forget(record)
-            raise QueueGoneError
-        if found.rows[0][3] != version:
+            self._core.records.forget(self._record)
+            raise QueueChangedError
+        if found.rows[0][3] != self._version:
             self._core.records.absorb(found.rows[0])
-            raise TryAgain
+            raise QueueChangedError
 
 
 def _keys(queue: int, keys: Sequence[tuple[bytes, bytes, int]]) -> bytes:

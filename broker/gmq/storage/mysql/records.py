@@ -182,8 +182,11 @@ class Records:
                 good_for = min(max(COUNT_AGE, (most - record.count) / COUNT_RATE), LONGEST_COUNT_AGE)
             if age < good_for:
                 return record.count
-        started = time.monotonic()
-        result = (await self._transactions.read(b"SELECT COUNT(*) FROM gmq_message WHERE queue = %d" % record.generation))[0]
+        while True:
+            started, generation = time.monotonic(), record.generation
+            result = (await self._transactions.read(b"SELECT COUNT(*) FROM gmq_message WHERE queue = %d" % generation))[0]
+            if record.generation == generation:  # else it was cleared meanwhile
+                break
         count: int = result.rows[0][0]
         record.count, record.counted_at = count, time.monotonic()
         record.count_took = record.counted_at - started

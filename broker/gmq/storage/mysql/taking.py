@@ -54,15 +54,13 @@ class Taking:
         while pending and rows + pending[0].count <= MOST_ROWS:
             batch.append(pending.popleft())
             rows += batch[-1].count
+        claim: Claim | None = None
+        served: Sequence[Take] = batch
+        messages: Mapping[int, Message] = {}
         try:
             record = await self._core.records.find(name)
-            if record is None:
-                served: Sequence[Take] = batch
-                messages: Mapping[int, Message] = {}
-                token = ""
-            else:
-                token = os.urandom(8).hex()
-                claim = Claim(self._core, record, batch, token)
+            if record is not None:
+                claim = Claim(self._core, record, batch)
                 served, messages = await self._core.transactions.run(claim.run)
                 self._account(record, claim, served)
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the answer
@@ -70,7 +68,7 @@ class Taking:
                 fail(take, error)
             return
         for take in served:
-            settle(take, taken_of(name, record, take, messages, token))
+            settle(take, Taken("") if claim is None else claim.taken_of(take, messages))
         pending.extendleft(reversed(batch[len(served) :]))
 
     def _account(self, record: Record, claim: Claim, served: Sequence[Take]) -> None:
@@ -87,11 +85,12 @@ class Taking:
 class Claim:
     """Takes from one queue, in a transaction. `expired` are the messages it found whose time to live was over."""
 
-    def __init__(self, core: Core, record: Record, batch: Sequence[Take], token: str) -> None:
+    def __init__(self, core: Core, record: Record, batch: Sequence[Take]) -> None:
         self._core = core
         self._record = record
         self._batch = batch
-        self._token = token
+        self._token = os.urandom(8).hex()
+        self._generation = 0  # that it took from
         self.expired: list[int] = []
         self.leases: dict[int, list[int]] = {}
 
@@ -99,14 +98,16 @@ class Claim:
         """Hand out; give the takes that are done (the first ones) and the messages by id."""
         record, wanted = self._record, sum(take.count for take in self._batch)
         self.expired, self.leases = [], {}
+        # The record may change while the database works: what counts is what it said when the SELECT was made of it.
+        version, self._generation = record.version, record.generation
         check = b"SELECT %b, @now FROM gmq_queue WHERE id = %d" % (COLUMNS, record.id)
-        head = b"BEGIN; %b; %b; %b" % (CLOCK, check, first_ready(record.generation, wanted))
+        head = b"BEGIN; %b; %b; %b" % (CLOCK, check, first_ready(self._generation, wanted))
         results = await session.run(head)
         if not results[2].rows:
             self._core.records.forget(record)
             raise NothingToCommit((self._nothing(self._batch), {}))
         *row, now = results[2].rows[0]
-        if row[3] != record.version:
+        if row[3] != version:
             self._core.records.absorb(row)
             raise TryAgain
         rows = results[3].rows
@@ -163,6 +164,18 @@ class Claim:
             )
         return statements
 
+    def taken_of(self, take: Take, messages: Mapping[int, Message]) -> Taken:
+        """What one of the takes answers."""
+        if not take.taken:
+            return Taken("")
+        name = self._record.name
+        entries = [messages[number] for number in take.taken]
+        if take.lease is None:
+            return Taken(name, entries)
+        for message in entries:
+            message.deliveries += 1
+        return Taken(name, entries, receipts=[f"{self._generation:x}-{number:x}-{self._token}" for number in take.taken])
+
 
 def first_ready(generation: int, count: int) -> bytes:
     """The SELECT that finds, and locks, what is to be handed out first; the index `take` has all that it needs, in this order."""
@@ -185,18 +198,6 @@ def message_of(row: Sequence[Any]) -> Message:
         number, payload, published, LAST_PLACE - place, deliveries, expires=expires,
         headers=_decode_headers(headers) if headers else None, dead=dead,
     )  # fmt: skip
-
-
-def taken_of(name: str, record: Record | None, take: Take, messages: Mapping[int, Message], token: str) -> Taken:
-    """What a take answers."""
-    if not take.taken or record is None:
-        return Taken("")
-    entries = [messages[number] for number in take.taken]
-    if take.lease is None:
-        return Taken(name, entries)
-    for message in entries:
-        message.deliveries += 1
-    return Taken(name, entries, receipts=[f"{record.generation:x}-{number:x}-{token}" for number in take.taken])
 
 
 def lease_length(record: Record, lease: int) -> int:
