@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +23,7 @@ from typing import Any
 import pytest
 
 from gmq.client import BlockingClient
+from helpers_server import wait_until
 
 GMQCLIENT = Path(sys.executable).parent / "gmqclient"
 
@@ -258,6 +261,38 @@ def test_what_was_not_written_out_comes_back(shared_broker: Any, client: Run, qu
         stuck.communicate()
         info = publisher.info(queue)
     assert (info.ready, info.leased, info.totals.acknowledged) == (3, 0, 0)
+
+
+def test_an_interruption_that_comes_just_before_a_blocking_write_is_noticed(shared_broker: Any, queue: str) -> None:
+    """Such a signal does not end the call. Nor does one that another thread takes, which can be arranged: the main thread does not."""
+    program = """
+import signal, sys, threading
+from gmq.cli.gmqclient import main
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+sys.exit(main())
+"""
+    arguments = [sys.executable, "-c", program, "subscribe", queue, "--follow", "--lease", "30", "--raw"]
+    with BlockingClient(shared_broker.address) as publisher:
+        publisher.publish(queue, bytes(1 << 19))
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment(shared_broker.address)) as stuck:
+            assert stuck.stdout is not None
+            held = fcntl.fcntl(stuck.stdout, fcntl.F_GETPIPE_SZ)
+            wait_until(lambda: waiting_bytes(stuck.stdout) == held, "the pipe is full")
+            stuck.send_signal(signal.SIGINT)
+            try:
+                assert stuck.wait(20) == 130
+            finally:
+                stuck.kill()
+        info = publisher.info(queue)
+    assert (info.ready, info.leased, info.totals.acknowledged) == (1, 0, 0)
+
+
+def waiting_bytes(pipe: Any) -> int:
+    """How many bytes a pipe holds."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def test_a_reader_that_leaves_ends_subscribe_quietly(shared_broker: Any, client: Run, queue: str, start: Start) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from gmq.address import Address, parse_address
-from gmq.cli.client_output import Exit, Failure, say
+from gmq.cli.client_output import Exit, Failure, say, write
 
 FLAGS = {
     "s": "server address, host or host:port (default localhost:4567)",
@@ -145,18 +143,12 @@ def _connect(address: Address, family: socket.AddressFamily) -> socket.socket:
 
 def _output(path: str, reply: bytes) -> None:
     if not path:
-        _write_all(sys.stdout.buffer, reply)
+        write(reply)
         return
     try:
-        with Path(path).open("wb") as file:
-            _write_all(file, reply)
+        Path(path).write_bytes(reply)
     except OSError as error:
         raise Failure(f"cannot write to -o {path}: {error.strerror}") from error
-
-
-def _write_all(file: BinaryIO, reply: bytes) -> None:
-    file.write(reply)
-    file.flush()
 
 
 def _verdict(reply: bytes) -> tuple[bool, str]:

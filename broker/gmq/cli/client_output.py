@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import functools
 import os
+import select
+import signal
 import sys
 
 
@@ -36,9 +39,50 @@ def messages(count: int) -> str:
 
 
 def write(data: bytes) -> None:
-    """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads.
+
+    To be called from the main thread, in which KeyboardInterrupt ends it.
+    """
+    _output().write(data)
+
+
+class Output:
+    """Standard output, whose reader may be stuck for ever.
+
+    A signal that comes just before a call that blocks is noticed after the call, which may be never. So no write blocks: a poll waits, and
+    the system's signal handler ends it by writing into a pipe of ours, whenever the signal comes.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = sys.stdout.fileno()
+        self._signals, wake = os.pipe()
+        os.set_blocking(self._signals, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLOUT)
+        self._poll.register(self._signals, select.POLLIN)
+
+    def write(self, data: bytes) -> None:
+        sys.stdout.flush()
+        left = memoryview(data)
+        while left:
+            self._wait()
+            left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
+
+    def _wait(self) -> None:
+        """Wait until the reader takes something; an interruption raises what it raises."""
+        while True:
+            ready = [descriptor for descriptor, _ in self._poll.poll()]
+            if self._signals in ready:
+                os.read(self._signals, select.PIPE_BUF)
+            if self._descriptor in ready:
+                return
+
+
+@functools.cache
+def _output() -> Output:
+    return Output()
 
 
 def abandon_output() -> None:
