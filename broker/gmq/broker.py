@@ -267,6 +267,11 @@ class Broker:
             refuse(f"policy.dead_letter is {queue!r}, the queue itself; it must be another")
         return self.storage.set_policy(queue, policy)
 
+    @property
+    def waiting_consumers(self) -> int:
+        """How many consumers wait for a message."""
+        return len({waiter for line in self._waiting.values() for waiter in line})
+
     def drain(self) -> None:
         """Let nobody wait any more: who waits gets an empty answer, and so does who would."""
         self.draining = True

@@ -86,6 +86,7 @@ class Config(Struct, frozen=True, kw_only=True):
     log: Log
     request_timeout: float
     drain_timeout: float
+    metrics_queues: int
 
     def policy_for(self, queue_name: str) -> QueuePolicy:
         """The policy of the first pattern that matches the queue's name; without one, the policy that asks for nothing.
@@ -166,6 +167,7 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         log=settings.log,
         request_timeout=settings.network.request_timeout,
         drain_timeout=settings.network.drain_timeout,
+        metrics_queues=settings.metrics.queues,
     )
 
 

@@ -182,6 +182,15 @@ class Lane:
         behind = () if self._tail is None else (*self._shelf.first_published(), self._tail.oldest())
         return min(chain(plain, whole, behind), default=NEVER)
 
+    def oldest_of(self, most: int) -> int:
+        """The same, of those with the lowest ids, about: no more than `most` are looked at in each of the places where a message can be."""
+        plain = (span.published for span in islice(self._spans, 1))
+        line = islice(self._line, most) if self._whole else ()
+        entries = chain(line, map(itemgetter(1), islice(self._returned, most)))
+        whole = (entry.published for entry in entries if isinstance(entry, Message) and not entry.gone)
+        behind = () if self._tail is None else (*self._shelf.published(most), self._tail.oldest_of(most))
+        return min(chain(plain, whole, behind), default=NEVER)
+
     def whole(self) -> list[Message]:
         """The messages that are not plain."""
         found: list[Message] = list(map(itemgetter(1), self._returned))

@@ -234,6 +234,15 @@ class Totals(Struct, gc=False):
     dead_lettered: int = 0
     dropped: int = 0
 
+    def add(self, other: Totals) -> None:
+        """Count what happened elsewhere too."""
+        self.published += other.published
+        self.delivered += other.delivered
+        self.acknowledged += other.acknowledged
+        self.expired += other.expired
+        self.dead_lettered += other.dead_lettered
+        self.dropped += other.dropped
+
 
 class Usage(Struct, gc=False):
     """What the queues that share it hold together. `paged` are those of the bytes that are on disk only."""
@@ -252,6 +261,18 @@ class QueueCounts(Struct, frozen=True):
     delayed: int
     leased: int
     bytes: int
+
+
+class Measure(Struct, gc=False):
+    """A queue as the metrics show it. `oldest_age` is in seconds, 0 without a message that is ready or leased."""
+
+    queue: str
+    totals: Totals
+    ready: int
+    delayed: int
+    leased: int
+    bytes: int
+    oldest_age: float
 
 
 class QueueInfo(Struct, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from itertools import islice
 from typing import NoReturn
 
 from gmq.keys import Keys
@@ -18,6 +19,7 @@ from gmq.message import (
     POLICY_LEASE,
     Dead,
     GmqError,
+    Measure,
     Message,
     Options,
     QueueCounts,
@@ -36,6 +38,8 @@ ADVANCE_LIMIT = 10_000
 """Most deadlines of a kind that one operation settles, so that a million at once do not stop the broker; the rest follows at once."""
 LETTERS_LIMIT = 256
 """The same for leases, where their ends may make dead letters whose payloads have to be read from a disk."""
+LOOKED_AT = 10_000
+"""Messages in each of the places where one can be that are looked at for the metrics' oldest age: a millisecond's work."""
 
 
 class Queue(Stock):
@@ -314,6 +318,16 @@ class Queue(Stock):
         oldest = min((message.published for message in self._leased.values()), default=NEVER)
         oldest = min(oldest, *(lane.oldest() for lane in self._lanes_in_order), NEVER)
         return QueueInfo(counts, None if oldest == NEVER else max(0, now - oldest) / 1000, self.policy, self.totals)
+
+    def measure(self, now: int) -> Measure:
+        """The queue as the metrics show it. Nothing changes, and it takes a moment only.
+
+        Where very many messages are leased or came back, the oldest age is that of those that were leased first, or have the lowest ids.
+        """
+        oldest = min([message.published for message in islice(self._leased.values(), LOOKED_AT)], default=NEVER)
+        oldest = min(oldest, *(lane.oldest_of(LOOKED_AT) for lane in self._lanes_in_order), NEVER)
+        age = 0.0 if oldest == NEVER else max(0, now - oldest) / 1000
+        return Measure(self.name, self.totals, self.ready, len(self._delayed), len(self._leased), self.bytes, age)
 
     # What time does
 

@@ -172,6 +172,20 @@ class Tls(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class Metrics(Section, frozen=True, kw_only=True):
+    """What `/metrics` tells."""
+
+    queues: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MOST_QUEUES,
+            description="Queues that have series of their own; each takes 11. The others are shown together, as the queue `..`.",
+            examples=[500],
+        ),
+    ] = DEFAULTS.queues
+
+
 class Queue(Section, frozen=True, kw_only=True):
     """The original's limits and its choice of a storage, under their old names."""
 
@@ -430,6 +444,7 @@ class Settings(Section, frozen=True, kw_only=True):
     http: Http = field(default_factory=Http)
     ops: Ops = field(default_factory=Ops)
     tls: Tls = field(default_factory=Tls)
+    metrics: Metrics = field(default_factory=Metrics)
     storage: Storage = field(default_factory=Storage)
     limits: LimitSettings = field(default_factory=LimitSettings)
     policies: tuple[Policy, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from gmq.message import PAGED, Message, Span, cut
 from gmq.paging import Paging
@@ -127,6 +128,10 @@ class Shelf:
             if isinstance(item, Span):
                 yield item.published
                 return
+
+    def published(self, most: int) -> Iterator[int]:
+        """When the first `most` spans and messages were published."""
+        return (item.published for item in islice(self._items, most) if isinstance(item, Span) or not item.gone)
 
     def sweep(self) -> None:
         """Drop the messages that are gone."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from asyncmy.errors import InternalError, OperationalError
 
+from gmq.histogram import Commits
 from gmq.message import GmqError
 from gmq.storage.mysql.errors import ConflictError, LostError, StatementError, understood
 from gmq.storage.mysql.pool import Pool
@@ -60,7 +61,7 @@ def run(pool: FakePool, work: Callable[[Session], Any] | None = None, patience: 
         return "done"
 
     try:
-        return asyncio.run(Transactions(cast("Pool", pool), patience).run(work or insert))
+        return asyncio.run(Transactions(cast("Pool", pool), patience, Commits()).run(work or insert))
     finally:
         assert pool.out == 0, "a connection was not given back"
 

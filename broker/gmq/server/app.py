@@ -81,7 +81,7 @@ async def serve(config: Config) -> None:
             server.close()
         await asyncio.gather(drain(hub, config.drain_timeout), *([] if site is None else [site.stop()]))
     await storage.close()
-    log.info("stopped", requests=dict(hub.counts.requests), refusals=dict(hub.counts.refusals))
+    log.info("stopped", requests=dict(hub.counts.requests), refusals=hub.counts.codes())
 
 
 def bound(listen: Listen) -> list[socket.socket]:
@@ -198,6 +198,7 @@ def make_hub(config: Config, storage: Storage) -> Hub:
         line_limit=line_limit(config.limits.message_size),
         request_timeout=config.request_timeout,
         max_connections=config.limits.connections,
+        metrics_queues=config.metrics_queues,
     )
 
 

@@ -11,6 +11,7 @@ import asyncio
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
@@ -19,7 +20,8 @@ from gmq import plain
 from gmq.broker import Broker
 from gmq.message import MAX_COUNT, GmqError, Taken
 from gmq.plain import Acknowledges, Publishes, Run, Spread, Takes
-from gmq.server.dispatch import Counts, acknowledged_singly, spread
+from gmq.server.counts import Counts
+from gmq.server.dispatch import acknowledged_singly, spread
 from gmq.storage.base import Outcome, T
 
 LARGE = 16 << 10
@@ -80,6 +82,7 @@ class Batch:
         self._members: list[Member] = []
         self._chunks: list[bytes] = []
         self._last: Member | None = None  # who sent the latest chunk
+        self._begun = 0.0  # when the first of what has arrived did
 
     def add(self, member: Member, chunk: bytes) -> None:
         """Serve a chunk of whole lines: at once where nobody else seems to be busy, else at the end of this round."""
@@ -87,8 +90,10 @@ class Batch:
             self._members.append(member)
             self._chunks.append(chunk)
         elif member is self._last:
+            self._begun = perf_counter()
             self._serve_alone(member, chunk)
         else:
+            self._begun = perf_counter()
             self._call_soon(self.serve)
             self._members.append(member)
             self._chunks.append(chunk)
@@ -202,9 +207,11 @@ class Batch:
             member = share.member
             if commit is not None or not member.send(data):
                 held.append((member, member.hold(Part(run, share.start, share.stop, taken), data)))
+        answered = partial(self._counts.answered, run.operation, self._begun, shares[-1].stop - shares[0].start)
         if commit is not None:
-            commit.add_done_callback(partial(release, held))
+            commit.add_done_callback(partial(release, held, answered))
         else:
+            answered()
             for member, one in held:
                 member.release(one, None)
 
@@ -216,8 +223,9 @@ class Batch:
     }
 
 
-def release(held: Sequence[tuple[Member, Any]], commit: Future[None]) -> None:
+def release(held: Sequence[tuple[Member, Any]], answered: Callable[[], None], commit: Future[None]) -> None:
     """The commit that replies waited for is done."""
+    answered()
     error = commit.exception()
     for member, one in held:
         member.release(one, error)

@@ -52,19 +52,13 @@ from gmq.protocol import (
     SetPolicy,
     Take,
 )
+from gmq.server.counts import Counts
 from gmq.storage.base import Outcome, T
 from gmq.validate import publish_options
 
 CAPABILITIES = (
     "batch", "dead_letter", "delay", "headers", "keys", "lease", "move", "peek", "policy", "priority", "queues", "tag", "ttl", "wait",
 )  # fmt: skip
-
-
-class Counts(Struct):
-    """What the broker was asked: requests by operation, and refusals by code."""
-
-    requests: Counter[str]
-    refusals: Counter[str]
 
 
 class Pending(Struct):
@@ -104,11 +98,15 @@ class Dispatcher:
                 return self._serve_run(item)
             return self._serve_one(item)
         except GmqError as error:
-            return None if isinstance(item, Run) and len(item) > 1 else self.refuse(item, error)
+            if isinstance(item, Run):
+                if len(item) > 1:
+                    return None
+                self._counts.requests[item.operation] += 1
+            return self.refuse(item, error)
 
     def refuse(self, item: Item, error: GmqError) -> bytes:
         """The reply that a request, or every request of a run, was not done."""
-        self._counts.refusals[error.code] += len(item) if isinstance(item, Run) else 1
+        self._counts.refusals[item.operation, error.code] += len(item) if isinstance(item, Run) else 1
         return protocol.refusal(item, error)
 
     # Runs
@@ -172,6 +170,7 @@ class Dispatcher:
     # Single requests
 
     def _serve_one(self, item: AnyRequest | BadRequest) -> bytes | Pending:
+        self._counts.requests[item.operation] += 1
         if isinstance(item, BadRequest):
             raise item.problem
         if protocol.is_tagged(item):
@@ -179,7 +178,6 @@ class Dispatcher:
         if isinstance(item, Hello):
             return self._hello(item)
         self._check_access(item)
-        self._counts.requests[item.operation] += 1
         return self._operations[type(item)](self, item)
 
     def _check_access(self, item: Request) -> None:
@@ -194,7 +192,6 @@ class Dispatcher:
         if item.auth is not None or not self.authenticated:
             self._check_access(item)
             self.authenticated = True
-        self._counts.requests["H"] += 1
         return protocol.reply(item, version=gmq.__version__, limits=advertised_limits(self._broker), capabilities=CAPABILITIES)
 
     def _publish(self, item: Publish) -> bytes | Pending:
@@ -311,7 +308,7 @@ def spread(broker: Broker, run: Spread, counts: Counts) -> list[bytes]:
     replies = plain.spread(run.queues, results)
     for place, result in enumerate(results) if None in replies else ():
         if isinstance(result, GmqError):
-            counts.refusals[result.code] += 1
+            counts.refusals["P", result.code] += 1
             replies[place] = protocol.refusal(run.part(place, place + 1), result)
     counts.requests["P"] += len(run)
     return cast("list[bytes]", replies)
@@ -327,7 +324,7 @@ def acknowledged_singly(run: Acknowledges, settled: Settled, counts: Counts) -> 
     for receipt in reversed(run.receipts):
         stale = left[receipt] > 0
         left[receipt] -= stale
-        counts.refusals["stale_receipt"] += stale
+        counts.refusals["A", "stale_receipt"] += stale
         replies.append(protocol.refusal(Acknowledges((receipt,)), stale_receipt([receipt])) if stale else plain.acknowledged(1))
     return replies[::-1]
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from gmq.auth import Authenticator
 from gmq.broker import Broker
 from gmq.server.batch import Batch
-from gmq.server.dispatch import Counts
+from gmq.server.counts import Counts
+from gmq.settings import DEFAULTS
 
 if TYPE_CHECKING:  # they know each other
     from gmq.server.http.site import Site
+    from gmq.server.metrics.exposition import Exposition
     from gmq.server.tcp import Connection
 
 
 class Hub:
-    """What the connections of one broker share. `request_timeout` is in seconds."""
+    """What the connections of one broker share. `request_timeout` is in seconds; up to `metrics_queues` have metrics of their own."""
 
     def __init__(
-        self, broker: Broker, authenticator: Authenticator, *, line_limit: int, request_timeout: float, max_connections: int
-    ) -> None:
+        self, broker: Broker, authenticator: Authenticator, *, line_limit: int, request_timeout: float, max_connections: int,
+        metrics_queues: int = DEFAULTS.queues,
+    ) -> None:  # fmt: skip
         self.broker = broker
         self.authenticator = authenticator
-        self.counts = Counts(Counter(), Counter())
+        self.counts = Counts()  # of TCP
+        self.http_counts = Counts()
         self.line_limit = line_limit
         self.request_timeout = request_timeout
         self.max_connections = max_connections
@@ -33,6 +36,8 @@ class Hub:
         self.batch = Batch(broker, self.counts)
         self.opened = False  # whether the storage is
         self.http: Site | None = None  # the main listener for HTTP
+        self.metrics_queues = metrics_queues
+        self.metrics: Exposition | None = None  # there when a listener serves it
         self._empty = asyncio.Event()
 
     def unready(self) -> list[str]:

@@ -11,6 +11,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -51,13 +52,14 @@ class Slot:
     """A place among the replies: bytes that leave when what they depend on is durable, and not before what stands in front of them.
 
     `outcome` is the operation that is still under way, `items` the requests that the bytes answer, `taken` the messages in them; for
-    replies of a batch, `part` has both.
+    replies of a batch, `part` has both. `begun` is when their turn came, by `time.perf_counter`.
     """
 
-    __slots__ = ("data", "done", "items", "outcome", "part", "taken", "waiter")
+    __slots__ = ("begun", "data", "done", "items", "outcome", "part", "taken", "waiter")
 
-    def __init__(self, items: Sequence[Item], data: bytes = b"", taken: Sequence[Taken] = ()) -> None:
+    def __init__(self, items: Sequence[Item], begun: float, data: bytes = b"", taken: Sequence[Taken] = ()) -> None:
         self.items = items
+        self.begun = begun
         self.data = data
         self.taken = taken
         self.part: Part | None = None
@@ -81,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []  # the replies of this turn
         self._out_bytes = 0
         self._served: list[Item] = []  # what they answer
+        self._turn = 0.0  # when this turn began
         self._slots: deque[Slot] = deque()  # what is to be sent in order
         self._tagged: set[Slot] = set()  # what is to be sent as soon as it is done
         self._blocker: Slot | None = None  # the untagged take that waits, and holds back what is behind it
@@ -248,6 +251,7 @@ class Connection(asyncio.Protocol):
     def accept(self, items: Sequence[Item], size: int) -> None:
         """Queue requests of `size` bytes, and serve those whose turn it is."""
         self._batched = False
+        self._turn = perf_counter()
         if len(items) == 1 and not self._todo and self._may_serve(items[0]):
             self._serve(items[0])  # nearly always
             if not self._todo:
@@ -270,6 +274,8 @@ class Connection(asyncio.Protocol):
     def _run(self) -> None:
         """Serve requests until there are none, or one holds back the others, or the client has to read first."""
         todo = self._todo
+        if todo:
+            self._turn = perf_counter()
         while todo and self._may_serve(todo[0]):
             self._serve(todo.popleft())
             if self._out_bytes > WRITE_LIMIT:
@@ -313,7 +319,7 @@ class Connection(asyncio.Protocol):
         elif answer is not None and self._slots and protocol.is_tagged(item):
             taken, self._dispatcher.taken = self._dispatcher.taken, []
             self._flush()
-            slot = Slot([item], answer, taken)
+            slot = Slot([item], self._turn, answer, taken)
             self._tagged.add(slot)
             self._cover(slot)
         elif answer is not None:
@@ -323,7 +329,7 @@ class Connection(asyncio.Protocol):
 
     def _await(self, item: Item, answer: Pending) -> None:
         """Give a reply that has to wait its place."""
-        slot = Slot([item])
+        slot = Slot([item], self._turn)
         slot.outcome, slot.waiter = answer.future, answer.waiter
         if slot.waiter is None:
             self._order.begin(item)
@@ -349,6 +355,8 @@ class Connection(asyncio.Protocol):
                 self._hub.broker.undo(outcome.result())
             return
         slot.outcome = None
+        if slot.waiter is not None:
+            slot.begun = perf_counter()  # before, there was nothing to do for it
         error = outcome.exception()
         if error is None:
             slot.data = render(outcome.result())
@@ -380,10 +388,11 @@ class Connection(asyncio.Protocol):
         self._out_bytes = 0
         if self._hub.broker.commit() is None and not self._slots and not self._transport.is_closing():
             self._dispatcher.taken.clear()
-            self._served.clear()
             self._write(data)
+            self._count(self._served, self._turn)
+            self._served.clear()
         else:
-            slot = Slot(self._served, data, self._dispatcher.taken)
+            slot = Slot(self._served, self._turn, data, self._dispatcher.taken)
             self._served, self._dispatcher.taken = [], []
             self._slots.append(slot)
             self._cover(slot)
@@ -391,7 +400,7 @@ class Connection(asyncio.Protocol):
     def hold(self, part: Part, data: bytes) -> Slot:
         """Keep the replies to requests at their place until `release`; return what to call that with."""
         self._batched = False
-        slot = Slot((), data)
+        slot = Slot((), 0.0, data)
         slot.part = part
         self._slots.append(slot)
         return slot
@@ -440,6 +449,13 @@ class Connection(asyncio.Protocol):
             self._abandon(slot)
         else:
             self._write(slot.data)
+            self._count(slot.items, slot.begun)
+
+    def _count(self, items: Sequence[Item], begun: float) -> None:
+        """The replies to these requests have left."""
+        answered = self._hub.counts.answered
+        for item in items:
+            answered(item.operation, begun, len(item) if isinstance(item, Run) else 1)
 
     def send(self, data: bytes) -> bool:
         """Send replies at once; False where that is not possible: something stands before them, or the connection is closing."""

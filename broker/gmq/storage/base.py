@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from asyncio import Future
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
-from gmq.message import GmqError, Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
+from gmq.histogram import Commits
+from gmq.message import GmqError, Measure, Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken, Totals
 
 T = TypeVar("T")
 Outcome: TypeAlias = T | Future[T]
@@ -50,6 +51,14 @@ class Storage(ABC):
         """Called with a queue's name whenever messages in it may have become ready, for whatever reason."""
         self.waited: Callable[[], Collection[str]] = lambda: ()
         """Gives the names of the queues that somebody waits for."""
+        self.commits = Commits()
+        """How its commits went."""
+        self.departed = Totals()
+        """What happened in queues that are gone."""
+        self.damaged = 0
+        """Places on the disk that were found damaged."""
+        self.torn = 0
+        """Ends of commits that were found incomplete."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -76,6 +85,13 @@ class Storage(ABC):
     @abstractmethod
     def memory(self) -> int:
         """Bytes of memory that the messages take, with all that belongs to them (an estimate)."""
+
+    async def measure(self) -> None:  # noqa: B027  # for most there is nothing to do
+        """Bring up to date what `measured` tells, where that takes time. It raises nothing: what it cannot learn stays as it was."""
+
+    @abstractmethod
+    def measured(self) -> Iterator[Measure]:
+        """Every queue as the metrics show it, one after the other. Whatever happens between two of them does no harm."""
 
     @abstractmethod
     def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None) -> Outcome[Sequence[int]]:

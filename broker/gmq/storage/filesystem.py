@@ -82,8 +82,6 @@ class FilesystemStorage(LocalStorage):
         self._retry_at = 0.0  # no checkpoint before then, in the event loop's seconds
         self._failures = 0
         self._closing = False
-        self.damaged = 0  # places in files that were found damaged
-        self.torn = 0  # ends of commits that were found incomplete
 
     # The life of the storage
 
@@ -158,7 +156,7 @@ class FilesystemStorage(LocalStorage):
         recovered = await asyncio.to_thread(recovery.run)
         await asyncio.to_thread(self._keep_aside, recovered)
         journal = Journal(
-            self._disk, self._folder / JOURNAL, self._segment_size,
+            self._disk, self._folder / JOURNAL, self._segment_size, self.commits,
             spares=self._checkpoint_size // self._segment_size + 1,
             on_commit=self._committed, on_failure=self._failed, state=lambda: (self._last_number, self._first_id),
         )  # fmt: skip
@@ -216,6 +214,8 @@ class FilesystemStorage(LocalStorage):
                 filed.unfiled = {n for n in filed.touched if n in image.returned or (n < image.below and n not in file.index)}
             if filed.has_surplus(self._loaded(image, now, totals)):
                 self._ledger.surplus.add(image.number)
+        for gone in totals.keys() - self._queues.keys():
+            self.departed.add(totals[gone])
         self._ledger.deleted = [file for number, file in recovered.files.items() if number not in recovered.images]
 
     def _loaded(self, image: Image, now: int, totals: dict[str, Totals]) -> Queue:
@@ -379,6 +379,7 @@ class FilesystemStorage(LocalStorage):
             await self._checkpoint.run(self._by_own_number, None if full else list(self._ledger.surplus))
         except OSError as error:
             self._failures += 1
+            self.commits.errors += 1
             delay = min(HEAL_FIRST * 2**self._failures, 60 * HEAL_MOST)
             self._retry_at = loop.time() + delay
             loop.call_later(delay, self._consider)
@@ -406,6 +407,7 @@ class FilesystemStorage(LocalStorage):
         if self._problem is not None:
             return
         self._problem = f"the disk failed: {reason(error)}"
+        self.commits.errors += 1
         log.error("the storage failed and serves no requests until it has recovered", reason=reason(error))
         self._now = self._unavailable
         self._suspended = True
@@ -427,6 +429,7 @@ class FilesystemStorage(LocalStorage):
             try:
                 await self._load(failed)
             except (OSError, GmqError, UnknownVersionError) as error:
+                self.commits.errors += 1
                 log.warning("the storage has not recovered yet", reason=reason(error), retry_in=delay)
                 continue
             break

@@ -16,12 +16,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Final
 from zlib import crc32
 
 import structlog
 from msgspec import Struct
 
+from gmq.histogram import Commits
 from gmq.message import GmqError
 from gmq.storage import records
 from gmq.storage.disk import Disk, File
@@ -60,7 +62,7 @@ class Segment:
 class Batch:
     """The records of one commit, and the future that tells how it went."""
 
-    __slots__ = ("first", "future", "offset", "parts", "segment", "size")
+    __slots__ = ("first", "future", "offset", "parts", "records", "seconds", "segment", "size")
 
     def __init__(self, segment: Segment, offset: int, first: int, future: Future[None]) -> None:
         self.segment = segment
@@ -69,6 +71,8 @@ class Batch:
         self.future = future
         self.parts: list[bytes] = []
         self.size = 0
+        self.records = 0  # known when it is closed
+        self.seconds = 0.0  # that writing it took
 
 
 class Beginning(Struct, frozen=True):
@@ -92,6 +96,7 @@ class Journal:
         disk: Disk,
         folder: Path,
         segment_size: int,
+        commits: Commits,
         *,
         spares: int,
         on_commit: Callable[[], None],
@@ -101,6 +106,7 @@ class Journal:
         self._disk = disk
         self._folder = folder
         self._segment_size = segment_size
+        self._commits = commits
         self._spares = spares
         self._on_commit = on_commit
         self._on_failure = on_failure
@@ -241,6 +247,7 @@ class Journal:
         batch = self._gathering
         if batch is not None:
             batch.segment.used = batch.offset + batch.size
+            batch.records = self._sequence - batch.first
             self.written += batch.size
             self._gathering = None
 
@@ -266,12 +273,14 @@ class Journal:
         while (batch := self._tasks.get()) is not None:
             failure: OSError | None = None
             file = batch.segment.file
+            begun = perf_counter()
             try:
                 if file is None:
                     raise OSError("the segment is closed")  # noqa: TRY301  # as if the system had said so
                 file.write_synced(b"".join(batch.parts), batch.offset)
             except OSError as error:
                 failure = error
+            batch.seconds = perf_counter() - begun
             self._loop.call_soon_threadsafe(self._written, batch, failure)
 
     def _written(self, batch: Batch, failure: OSError | None) -> None:
@@ -281,6 +290,7 @@ class Journal:
             self._fail(failure)
             return
         self._writing = None
+        self._commits.done(batch.seconds, batch.records, batch.size)
         self._gather(ROUNDS)
         batch.future.set_result(None)
         self._on_commit()

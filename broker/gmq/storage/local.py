@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 
 from gmq.clock import steady_clock
@@ -15,6 +15,7 @@ from gmq.message import (
     Clock,
     GmqError,
     Limits,
+    Measure,
     Message,
     Options,
     QueueCounts,
@@ -68,6 +69,11 @@ class LocalStorage(Storage):
     def memory(self) -> int:
         usage = self._usage
         return usage.bytes + usage.messages * MESSAGE_COST + usage.keys * KEY_COST
+
+    def measured(self) -> Iterator[Measure]:
+        for queue in list(self._queues.values()):
+            if self._queues.get(queue.name) is queue:  # it may be gone by now
+                yield queue.measure(self._clock())
 
     def publish(self, queue: str, payloads: Sequence[bytes], size: int, options: Options | None) -> Sequence[int]:
         now = self._now()
@@ -259,6 +265,7 @@ class LocalStorage(Storage):
     def _forget(self, queue: Queue) -> None:
         """Let go of a queue whose messages were removed."""
         self._first_id = max(self._first_id, queue.next_id)
+        self.departed.add(queue.totals)
         del self._queues[queue.name]
         del self._by_number[f"{queue.number:x}"]
 

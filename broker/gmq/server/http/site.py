@@ -12,6 +12,7 @@ from gmq.server.http import health
 from gmq.server.http.guard import Guard
 from gmq.server.http.problem import problems
 from gmq.server.hub import Hub
+from gmq.server.metrics import exposition
 
 MAX_LINE = 16 << 10
 """Bytes of a request line, and of one header: a queue's name may have 255 bytes, each of which may be percent-encoded."""
@@ -21,6 +22,7 @@ def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     """Everything that is served over HTTP; `hosts` are further names of this broker, see `Guard`."""
     app = web.Application(middlewares=[problems, Guard(hub, hosts).check])
     health.add_routes(app, hub)
+    exposition.add_routes(app, hub)
     return app
 
 
@@ -28,6 +30,7 @@ def ops_site(hub: Hub) -> web.Application:
     """What probes and scrapers read, for whoever reaches it."""
     app = web.Application(middlewares=[problems])
     health.add_routes(app, hub)
+    exposition.add_routes(app, hub)
     return app
 
 

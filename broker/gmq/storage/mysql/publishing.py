@@ -234,7 +234,7 @@ class Publishing:
             count = await records.count(record, rows)
             attempt = Attempt(self._core, record, batch, count)
             try:
-                plan, ids = await self._core.transactions.run(attempt.run)
+                plan, ids = await self._core.transactions.run(attempt.run, len(batch))
             except QueueChangedError:
                 continue
             record.add(len(ids))

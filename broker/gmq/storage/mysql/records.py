@@ -62,10 +62,11 @@ class Record:
 
 
 class Records:
-    """The queues that this broker has met, by name and by generation."""
+    """The queues that this broker has met, by name and by generation; `departed` sums up what it did in those that are gone."""
 
-    def __init__(self, transactions: Transactions, limits: Limits, policy_for: Callable[[str], QueuePolicy]) -> None:
+    def __init__(self, transactions: Transactions, limits: Limits, policy_for: Callable[[str], QueuePolicy], departed: Totals) -> None:
         self._transactions = transactions
+        self._departed = departed
         self._limits = limits
         self._policy_for = policy_for
         self._by_name: dict[str, Record] = {}
@@ -105,6 +106,7 @@ class Records:
         """The queue is gone."""
         if self._by_name.get(record.name) is record:
             del self._by_name[record.name]
+            self._departed.add(record.totals)
         if self._by_generation.get(record.generation) is record:
             del self._by_generation[record.generation]
 

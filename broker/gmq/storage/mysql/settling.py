@@ -67,7 +67,7 @@ class Settling:
             count += len(batch[-1].receipts)
         settlement = Settlement(self._core, operation, batch)
         try:
-            results = await self._core.transactions.run(settlement.run)
+            results = await self._core.transactions.run(settlement.run, len(batch))
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the answer
             for request in batch:
                 fail(request, error)

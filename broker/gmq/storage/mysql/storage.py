@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from gmq.database import Database
-from gmq.message import GmqError, Limits, Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
+from gmq.message import GmqError, Limits, Measure, Message, Options, QueueCounts, QueueInfo, QueuePolicy, Settled, Taken
 from gmq.storage.base import Storage
 from gmq.storage.mysql.administration import Administration
+from gmq.storage.mysql.census import Census
 from gmq.storage.mysql.core import Core
 from gmq.storage.mysql.lane import Lanes
 from gmq.storage.mysql.pool import Pool
@@ -47,8 +48,8 @@ class MysqlStorage(Storage):
     def __init__(self, database: Database, limits: Limits, policy_for: Callable[[str], QueuePolicy]) -> None:
         super().__init__()
         self._pool = Pool(database, migrate)
-        transactions = Transactions(self._pool, database.statement_timeout)
-        records = Records(transactions, limits, policy_for)
+        transactions = Transactions(self._pool, database.statement_timeout, self.commits)
+        records = Records(transactions, limits, policy_for, self.departed)
         self._core = core = Core(transactions, records, limits, self._ready, self._due, self._garbage)
         self._publishing = Publishing(core)
         self._publishes: Lanes[str, Publish] = Lanes(self._publishing.serve)
@@ -57,6 +58,7 @@ class MysqlStorage(Storage):
         self._undoing = Undoing(core)
         self._upkeep = Upkeep(core)
         self._administration = Administration(core, self._upkeep)
+        self._census = Census(core, self._start)
         self._watch = Watch(core, self._upkeep, self._waited)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -86,6 +88,12 @@ class MysqlStorage(Storage):
     @property
     def memory(self) -> int:
         return self._publishing.pending_bytes
+
+    async def measure(self) -> None:
+        await self._census.refresh()
+
+    def measured(self) -> Iterator[Measure]:
+        return self._census.measured()
 
     def _waited(self) -> Collection[str]:
         return self.waited()

@@ -61,7 +61,7 @@ class Taking:
             record = await self._core.records.find(name)
             if record is not None:
                 claim = Claim(self._core, record, batch)
-                served, messages = await self._core.transactions.run(claim.run)
+                served, messages = await self._core.transactions.run(claim.run, len(batch))
                 self._account(record, claim, served)
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the answer
             for take in batch:

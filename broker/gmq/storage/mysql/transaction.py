@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import TypeVar
 
 import structlog
 
+from gmq.histogram import Commits
 from gmq.message import GmqError
 from gmq.storage.mysql.errors import DUPLICATE, ConflictError, LostError, OutcomeUnknownError, StatementError, outcome_unknown, unavailable
 from gmq.storage.mysql.pool import Pool
@@ -35,14 +37,17 @@ class TryAgain(Exception):  # noqa: N818  # no error
 
 
 class Transactions:
-    """Runs work in transactions, each on a connection of the pool, for up to `patience` seconds."""
+    """Runs work in transactions, each on a connection of the pool, for up to `patience` seconds; `commits` is told how they went."""
 
-    def __init__(self, pool: Pool, patience: float) -> None:
+    def __init__(self, pool: Pool, patience: float, commits: Commits) -> None:
         self._pool = pool
         self._patience = patience
+        self._commits = commits
 
-    async def run(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Session], Awaitable[T]], changes: int = 1) -> T:
         """Do the work, which begins a transaction and does not end it, and commit; begin anew when it lost against another transaction.
+
+        `changes` is how many requests it serves.
 
         Raises:
             GmqError: what the work raises, then nothing was committed; `unavailable`, nothing was committed; `unknown`.
@@ -52,28 +57,40 @@ class Transactions:
         pause = PAUSE
         while True:
             try:
-                return await self._try(work)
+                return await self._try(work, changes)
             except TryAgain:
                 reason, wait = "its queues change all the time", 0.0
             except (ConflictError, LostError) as error:
                 log.debug("a transaction begins anew", reason=str(error))
+                self._commits.errors += isinstance(error, LostError)
                 reason, wait = str(error), pause * (0.5 + random.random())  # noqa: S311  # no secret
                 pause = min(2 * pause, LONGEST_PAUSE)
             except StatementError as error:
                 if error.code != DUPLICATE:
+                    self._commits.errors += 1
                     raise refused(error) from error
                 reason, wait = str(error), PAUSE  # another broker made the same thing: it is there now
             if loop.time() > deadline:
                 raise unavailable(reason)
             await asyncio.sleep(wait)
 
-    async def _try(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def _acquire(self) -> Session:
+        try:
+            return await self._pool.acquire()
+        except GmqError:
+            self._commits.errors += 1
+            raise
+
+    async def _try(self, work: Callable[[Session], Awaitable[T]], changes: int) -> T:
         """Do the work once, and commit, or roll back."""
-        session = await self._pool.acquire()
+        session = await self._acquire()
+        begun = perf_counter()
         try:
             result = await work(session)
             await session.commit()
+            self._commits.done(perf_counter() - begun, changes)
         except OutcomeUnknownError as error:
+            self._commits.errors += 1
             log.error("the outcome of a commit is unknown", host=str(session.host), reason=str(error.__cause__))  # noqa: TRY400  # no bug here
             raise outcome_unknown() from error
         except Exception as error:
@@ -98,13 +115,15 @@ class Transactions:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
         while True:
-            session = await self._pool.acquire()
+            session = await self._acquire()
             try:
                 return await session.run(sql, expect)
             except (ConflictError, LostError) as error:
+                self._commits.errors += isinstance(error, LostError)
                 if loop.time() > deadline:
                     raise unavailable(str(error)) from error
             except StatementError as error:
+                self._commits.errors += 1
                 raise refused(error) from error
             finally:
                 self._pool.release(session)
