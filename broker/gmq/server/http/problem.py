@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 import structlog
@@ -30,6 +31,8 @@ STATUS = {
 }
 """The status of each code of docs/protocol.md."""
 COMMON_HEADERS = (("Server", "gmq"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+CODE: Final = web.ResponseKey("code", str)
+"""The code of an error, for who counts them."""
 RETRY_AFTER = "1"
 """Seconds after which a request that could not be served now is worth another try."""
 
@@ -52,6 +55,7 @@ def problem_response(code: str, detail: str, status: int | None = None, *, stale
     number = STATUS[code] if status is None else HTTPStatus(status)
     problem = Problem(number.phrase, number.value, code, detail, stale=UNSET if stale is None else stale)
     response = web.Response(body=_encode(problem), status=number, content_type=CONTENT_TYPE)
+    response[CODE] = code
     if number in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         response.headers["Retry-After"] = RETRY_AFTER
     return response

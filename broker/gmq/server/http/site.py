@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from gmq.server.http import health
+from gmq.server.http.counting import counting
 from gmq.server.http.guard import Guard
 from gmq.server.http.problem import problems
 from gmq.server.hub import Hub
@@ -20,7 +21,7 @@ MAX_LINE = 16 << 10
 
 def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     """Everything that is served over HTTP; `hosts` are further names of this broker, see `Guard`."""
-    app = web.Application(middlewares=[problems, Guard(hub, hosts).check])
+    app = web.Application(middlewares=[counting(hub.http_counts), problems, Guard(hub, hosts).check])
     health.add_routes(app, hub)
     exposition.add_routes(app, hub)
     return app

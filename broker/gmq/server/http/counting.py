@@ -1,0 +1,56 @@
+"""Counts requests under `/v1`, and how long their replies took."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from gmq.server.counts import Counts
+from gmq.server.http.problem import CODE
+
+PREFIX: Final = "/v1/"
+RESUMED: Final = web.RequestKey("resumed", float)
+"""When what a request waited for had come, by `time.perf_counter`: a take that waits for a message sets it, as its wait is no delay."""
+OF_QUEUE: Final = {
+    ("PUT", ""): "Y", ("GET", ""): "I", ("DELETE", ""): "D",
+    ("PUT", "policy"): "Y", ("GET", "policy"): "I",
+    ("POST", "messages"): "P", ("GET", "messages"): "K", ("DELETE", "messages"): "C",
+    ("POST", "take"): "S", ("POST", "move"): "M",
+}  # fmt: skip
+"""Operations on a queue by the method and what stands behind its name."""
+OTHERS: Final = {
+    ("GET", "queues"): "Q", ("POST", "take"): "S", ("POST", "acknowledge"): "A", ("POST", "put-back"): "N", ("POST", "extend"): "E",
+}  # fmt: skip
+"""Operations by the method and the path."""
+
+
+def counting(counts: Counts) -> Middleware:
+    """The outermost middleware: it sees the replies as they leave. Requests whose client is gone before are not counted."""
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith(PREFIX):
+            return await handler(request)
+        begun = perf_counter()
+        response = await handler(request)
+        operation = operation_of(request.method, request.raw_path)
+        counts.requests[operation] += 1
+        code = response.get(CODE)
+        if code is not None:
+            counts.refusals[operation, code] += 1
+        counts.answered(operation, request.get(RESUMED, begun), 1)
+        return response
+
+    return count
+
+
+def operation_of(method: str, raw_path: str) -> str:
+    """The operation's letter on the wire; "" for what is none. `raw_path` begins with PREFIX, and its names are percent-encoded."""
+    method = "GET" if method == "HEAD" else method
+    first, *rest = raw_path.partition("?")[0].removeprefix(PREFIX).rstrip("/").split("/")
+    if first == "queues" and len(rest) in {1, 2}:
+        return OF_QUEUE.get((method, "" if len(rest) == 1 else rest[1]), "")
+    return OTHERS.get((method, first), "") if not rest else ""

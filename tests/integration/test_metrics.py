@@ -1,0 +1,164 @@
+"""What a scraper sees of a broker that is used."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker_process import Broker
+from helpers_server import wait_until
+from http_client import request
+
+START = Callable[..., Broker]
+
+
+class Client:
+    """A connection in lines framing."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._socket = broker.connect()
+        self._socket.sendall(b"\n")
+        self._replies = self._socket.makefile("rb")
+
+    def send(self, **fields: Any) -> None:
+        self._socket.sendall(json.dumps(fields).encode() + b"\n")
+
+    def receive(self) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads(self._replies.readline())
+        return reply
+
+    def ask(self, **fields: Any) -> dict[str, Any]:
+        self.send(**fields)
+        return self.receive()
+
+
+def scrape(address: str) -> dict[tuple[str, ...], float]:
+    """Every sample by its name and the values of its labels, in the order of the labels' names."""
+    reply = request(address, "GET", "/metrics")
+    assert reply.status == 200, reply.body
+    families = text_string_to_metric_families(reply.body.decode())
+    found: dict[tuple[str, ...], float] = {}
+    for family in families:
+        for sample in family.samples:
+            found[sample.name, *(value for _, value in sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def test_requests_are_counted_by_operation_and_result(start_broker: START) -> None:
+    broker = start_broker({"auth": {"user": "u", "password": "p"}, "ops": {"enabled": True, "port": 0}})
+    client = Client(broker)
+    assert client.ask(operation="P", queue="a", payload="aGk=")["code"] == "unauthorized"
+    client.ask(operation="H", auth={"user": "u", "password": "p"})
+    for _ in range(3):
+        client.ask(operation="P", queue="a", payload="aGk=")
+    client.ask(operation="P", queue="a", payload="not base64")
+    client.ask(operation="A", receipt="nonsense")
+    client.ask(operation="nonsense")
+    found = scrape(broker.ops)
+    counts = {key[1:3]: value for key, value in found.items() if key[0] == "gmq_requests_total" and value}
+    assert counts == {
+        ("publish", "ok"): 3,
+        ("publish", "unauthorized"): 1,
+        ("publish", "bad_request"): 1,
+        ("hello", "ok"): 1,
+        ("acknowledge", "stale_receipt"): 1,
+        ("invalid", "bad_request"): 1,
+    }
+    assert found["gmq_request_duration_seconds_count", "publish", "tcp"] == 5, "a reply's time was not taken, or was twice"
+
+
+def test_requests_served_together_are_each_counted(start_broker: START) -> None:
+    broker = start_broker({"storage": {"type": "memory"}})
+    clients = [Client(broker) for _ in range(5)]
+    for _ in range(4):
+        for client in clients:
+            for _ in range(10):
+                client.send(operation="P", queue="a", payload="aGk=")
+            client.send(operation="S", queue="a")
+            client.send(operation="S", queue="b", lease=5)
+        for client in clients:
+            for _ in range(12):
+                assert client.receive()["confirmation"] == "Y"
+    found = scrape(broker.http)
+    for operation, count in (("publish", 200), ("take", 40)):
+        assert found["gmq_requests_total", operation, "ok", "tcp"] == count
+        assert found["gmq_request_duration_seconds_count", operation, "tcp"] == count
+    assert found["gmq_messages_published_total", "a"] == 200
+    assert found["gmq_messages_delivered_total", "a"] == 20
+    assert found["gmq_connections", "tcp"] == 5
+
+
+def test_the_wait_of_a_take_is_no_delay(start_broker: START) -> None:
+    broker = start_broker({"storage": {"type": "memory"}})
+    waiting, publishing = Client(broker), Client(broker)
+    waiting.send(operation="S", queue="a", wait=30)
+    wait_until(lambda: scrape(broker.http)["gmq_waiting_consumers",], "the take waits")
+    publishing.ask(operation="P", queue="b", payload="aGk=")
+    waited = scrape(broker.http)["gmq_event_loop_lag_seconds_count",]
+    wait_until(lambda: scrape(broker.http)["gmq_event_loop_lag_seconds_count",] > waited, "a second passes")
+    publishing.ask(operation="P", queue="a", payload="aGk=")
+    assert waiting.receive()["payload"] == "aGk="
+    found = scrape(broker.http)
+    assert found["gmq_request_duration_seconds_count", "take", "tcp"] == 1
+    assert found["gmq_request_duration_seconds_sum", "take", "tcp"] < 0.5
+    assert found["gmq_waiting_consumers",] == 0
+
+
+def test_commits_of_the_journal_are_measured(start_broker: START) -> None:
+    broker = start_broker({"storage": {"type": "filesystem"}})
+    before = scrape(broker.http)
+    client = Client(broker)
+    for _ in range(20):
+        client.ask(operation="P", queue="a", payload="aGk=")
+    found = scrape(broker.http)
+    name = "gmq_storage_commit_duration_seconds"
+    assert found[f"{name}_count", "filesystem"] - before[f"{name}_count", "filesystem"] == 20
+    assert found[f"{name}_sum", "filesystem"] > before[f"{name}_sum", "filesystem"]
+    assert found["gmq_storage_commit_batch_size_sum", "filesystem"] >= 20
+    assert found["gmq_storage_written_bytes_total", "filesystem"] > 20 * 50
+    assert found["gmq_storage_up", "filesystem"] == 1
+    assert found["gmq_storage_errors_total", "filesystem"] == 0
+    total = found["gmq_request_duration_seconds_sum", "publish", "tcp"]
+    committed = found[f"{name}_sum", "filesystem"] - before[f"{name}_sum", "filesystem"]
+    assert total >= committed, f"replies left after {total} s in all, but their commits took {committed} s"
+
+
+def test_requests_over_http_are_counted(start_broker: START) -> None:
+    broker = start_broker({"storage": {"type": "memory"}})
+    assert request(broker.http, "GET", "/v1/nonsense").status == 404
+    found = scrape(broker.http)
+    assert found["gmq_requests_total", "invalid", "not_found", "http"] == 1
+    assert found["gmq_request_duration_seconds_count", "invalid", "http"] == 1
+
+
+def test_gzip_and_formats_are_as_asked_for(broker: Broker) -> None:
+    plain = request(broker.http, "GET", "/metrics")
+    assert plain.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    packed = request(broker.http, "GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert b"gmq_build_info" in gzip.decompress(packed.body)
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    openmetrics = request(broker.http, "GET", "/metrics", headers={"Accept": accept})
+    assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert openmetrics.body.endswith(b"# EOF\n")
+    assert request(broker.http, "HEAD", "/metrics").status == 200
+    assert request(broker.http, "POST", "/metrics", b"").status == 405
+
+
+def test_queues_beyond_the_setting_are_summed(start_broker: START) -> None:
+    broker = start_broker({"storage": {"type": "memory"}, "metrics": {"queues": 1}})
+    client = Client(broker)
+    for queue in "abc":
+        client.ask(operation="P", queue=queue, payload="aGk=")
+    found = scrape(broker.http)
+    assert {key[1]: value for key, value in found.items() if key[0] == "gmq_messages_published_total"} == {"a": 1, "..": 2}
+
+
+def test_with_authentication_the_main_site_asks_and_the_ops_listener_does_not(start_broker: START) -> None:
+    broker = start_broker({"auth": {"user": "u", "password": "p"}, "ops": {"enabled": True, "port": 0}})
+    assert request(broker.http, "GET", "/metrics").status == 401
+    assert request(broker.ops, "GET", "/metrics").status == 200
