@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import mariadb
 from broker_process import Broker
 from helpers_server import wait_until
 from http_client import request
+from mariadb import MariaDb, section
+from wire import Wire
 
 START = Callable[..., Broker]
 
 
-class Client:
-    """A connection in lines framing."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._socket = broker.connect()
-        self._socket.sendall(b"\n")
-        self._replies = self._socket.makefile("rb")
-
-    def send(self, **fields: Any) -> None:
-        self._socket.sendall(json.dumps(fields).encode() + b"\n")
-
-    def receive(self) -> dict[str, Any]:
-        reply: dict[str, Any] = json.loads(self._replies.readline())
-        return reply
-
-    def ask(self, **fields: Any) -> dict[str, Any]:
-        self.send(**fields)
-        return self.receive()
+def connect(broker: Broker) -> Wire:
+    return Wire(broker.host, broker.port)
 
 
 def scrape(address: str) -> dict[tuple[str, ...], float]:
@@ -50,14 +38,14 @@ def scrape(address: str) -> dict[tuple[str, ...], float]:
 
 def test_requests_are_counted_by_operation_and_result(start_broker: START) -> None:
     broker = start_broker({"auth": {"user": "u", "password": "p"}, "ops": {"enabled": True, "port": 0}})
-    client = Client(broker)
-    assert client.ask(operation="P", queue="a", payload="aGk=")["code"] == "unauthorized"
-    client.ask(operation="H", auth={"user": "u", "password": "p"})
+    client = connect(broker)
+    assert client.ask("P", "a", payload="aGk=")["code"] == "unauthorized"
+    client.ask("H", auth={"user": "u", "password": "p"})
     for _ in range(3):
-        client.ask(operation="P", queue="a", payload="aGk=")
-    client.ask(operation="P", queue="a", payload="not base64")
-    client.ask(operation="A", receipt="nonsense")
-    client.ask(operation="nonsense")
+        client.ask("P", "a", payload="aGk=")
+    client.ask("P", "a", payload="not base64")
+    client.ask("A", receipt="nonsense")
+    client.ask("nonsense")
     found = scrape(broker.ops)
     counts = {key[1:3]: value for key, value in found.items() if key[0] == "gmq_requests_total" and value}
     assert counts == {
@@ -73,16 +61,16 @@ def test_requests_are_counted_by_operation_and_result(start_broker: START) -> No
 
 def test_requests_served_together_are_each_counted(start_broker: START) -> None:
     broker = start_broker({"storage": {"type": "memory"}})
-    clients = [Client(broker) for _ in range(5)]
+    clients = [connect(broker) for _ in range(5)]
     for _ in range(4):
         for client in clients:
             for _ in range(10):
-                client.send(operation="P", queue="a", payload="aGk=")
-            client.send(operation="S", queue="a")
-            client.send(operation="S", queue="b", lease=5)
+                client.send("P", "a", payload="aGk=")
+            client.send("S", "a")
+            client.send("S", "b", lease=5)
         for client in clients:
             for _ in range(12):
-                assert client.receive()["confirmation"] == "Y"
+                assert client.read()["confirmation"] == "Y"
     found = scrape(broker.http)
     for operation, count in (("publish", 200), ("take", 40)):
         assert found["gmq_requests_total", operation, "ok", "tcp"] == count
@@ -94,14 +82,14 @@ def test_requests_served_together_are_each_counted(start_broker: START) -> None:
 
 def test_the_wait_of_a_take_is_no_delay(start_broker: START) -> None:
     broker = start_broker({"storage": {"type": "memory"}})
-    waiting, publishing = Client(broker), Client(broker)
-    waiting.send(operation="S", queue="a", wait=30)
+    waiting, publishing = connect(broker), connect(broker)
+    waiting.send("S", "a", wait=30)
     wait_until(lambda: scrape(broker.http)["gmq_waiting_consumers",], "the take waits")
-    publishing.ask(operation="P", queue="b", payload="aGk=")
+    publishing.ask("P", "b", payload="aGk=")
     waited = scrape(broker.http)["gmq_event_loop_lag_seconds_count",]
     wait_until(lambda: scrape(broker.http)["gmq_event_loop_lag_seconds_count",] > waited, "a second passes")
-    publishing.ask(operation="P", queue="a", payload="aGk=")
-    assert waiting.receive()["payload"] == "aGk="
+    publishing.ask("P", "a", payload="aGk=")
+    assert waiting.read()["payload"] == "aGk="
     found = scrape(broker.http)
     assert found["gmq_request_duration_seconds_count", "take", "tcp"] == 1
     assert found["gmq_request_duration_seconds_sum", "take", "tcp"] < 0.5
@@ -111,9 +99,9 @@ def test_the_wait_of_a_take_is_no_delay(start_broker: START) -> None:
 def test_commits_of_the_journal_are_measured(start_broker: START) -> None:
     broker = start_broker({"storage": {"type": "filesystem"}})
     before = scrape(broker.http)
-    client = Client(broker)
+    client = connect(broker)
     for _ in range(20):
-        client.ask(operation="P", queue="a", payload="aGk=")
+        client.ask("P", "a", payload="aGk=")
     found = scrape(broker.http)
     name = "gmq_storage_commit_duration_seconds"
     assert found[f"{name}_count", "filesystem"] - before[f"{name}_count", "filesystem"] == 20
@@ -151,9 +139,9 @@ def test_gzip_and_formats_are_as_asked_for(broker: Broker) -> None:
 
 def test_queues_beyond_the_setting_are_summed(start_broker: START) -> None:
     broker = start_broker({"storage": {"type": "memory"}, "metrics": {"queues": 1}})
-    client = Client(broker)
+    client = connect(broker)
     for queue in "abc":
-        client.ask(operation="P", queue=queue, payload="aGk=")
+        client.ask("P", queue, payload="aGk=")
     found = scrape(broker.http)
     assert {key[1]: value for key, value in found.items() if key[0] == "gmq_messages_published_total"} == {"a": 1, "..": 2}
 
@@ -162,3 +150,36 @@ def test_with_authentication_the_main_site_asks_and_the_ops_listener_does_not(st
     broker = start_broker({"auth": {"user": "u", "password": "p"}, "ops": {"enabled": True, "port": 0}})
     assert request(broker.http, "GET", "/metrics").status == 401
     assert request(broker.ops, "GET", "/metrics").status == 200
+
+
+def test_a_database_that_is_away_does_not_keep_the_scrape_from_telling(tmp_path: Path, start_broker: START) -> None:
+    if mariadb.MISSING:
+        pytest.skip(mariadb.MISSING)
+    server = MariaDb(tmp_path / "mariadb")
+    with ExitStack() as until:
+        server.start()
+        until.callback(server.kill)
+        broker = start_broker(section(server.port, server.create()))
+        with connect(broker) as wire:
+            wire.publish("orders", b"abc")
+            wire.publish("orders", b"later", delay=60)
+            wire.lease("orders")
+            wire.publish("orders", b"ready")
+
+        def counted() -> bool:
+            found = scrape(broker.http)
+            return [found.get(("gmq_queue_messages", "orders", state)) for state in ("ready", "delayed", "leased")] == [1, 1, 1]
+
+        wait_until(counted, "the messages in the database are counted")
+        found = scrape(broker.http)
+        assert found["gmq_queue_bytes", "orders"] == 13
+        assert found["gmq_queue_oldest_message_age_seconds", "orders"] > 0
+        assert found["gmq_messages_published_total", "orders"] == 3
+        assert found["gmq_storage_commit_duration_seconds_count", "mysql"] >= 4
+        assert found["gmq_storage_up", "mysql"] == 1
+        until.pop_all()
+        server.kill()
+        wait_until(lambda: scrape(broker.http)["gmq_storage_up", "mysql"] == 0, "the storage is seen to be away")
+        assert wait_until(lambda: scrape(broker.http)["gmq_storage_errors_total", "mysql"], "what fails is counted") > 0
+        assert scrape(broker.http)["gmq_queue_messages", "orders", "ready"] == 1, "what was counted last stands"
+        assert scrape(broker.http)["gmq_ready",] == 0

@@ -207,11 +207,11 @@ class Batch:
             member = share.member
             if commit is not None or not member.send(data):
                 held.append((member, member.hold(Part(run, share.start, share.stop, taken), data)))
-        answered = partial(self._counts.answered, run.operation, self._begun, shares[-1].stop - shares[0].start)
+        count = shares[-1].stop
         if commit is not None:
-            commit.add_done_callback(partial(release, held, answered))
+            commit.add_done_callback(partial(release, held, partial(self._counts.answered, run.operation, self._begun, count)))
         else:
-            answered()
+            self._counts.answered(run.operation, self._begun, count)
             for member, one in held:
                 member.release(one, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from time import perf_counter
 
@@ -29,7 +30,8 @@ class Counts:
         histogram = self.durations.get(operation)
         if histogram is None:
             histogram = self.durations[operation] = Histogram(LATENCIES)
-        histogram.observe(seconds, times)
+        histogram.counts[bisect_left(LATENCIES, seconds)] += times  # as its `observe` does, without a call
+        histogram.sum += seconds * times
 
     def codes(self) -> dict[str, int]:
         """Refusals by code."""
