@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import mariadb
 from broker_process import Broker
 from mariadb import SharedMariaDb
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # how long an example takes tells how busy the machine is
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -29,6 +29,9 @@ class Transport:
     def set_write_buffer_limits(self, high: int) -> None:
         """As asyncio's."""
 
+    def get_extra_info(self, name: str) -> None:
+        """Nothing is known of the other side."""
+
     def is_closing(self) -> bool:
         return False
 
