@@ -166,7 +166,7 @@ class Broker:
 
     def _check_take(self, queues: Sequence[str], count: int) -> None:
         if len(queues) > MAX_QUEUES_OF_A_TAKE:
-            refuse(f"queues has {len(queues)} names; it may have 1 to {MAX_QUEUES_OF_A_TAKE}")
+            refuse(f"queues has {len(queues)} names; it may have 1 to {MAX_QUEUES_OF_A_TAKE}", "queues")
         for name in queues:
             if name not in self._names:
                 self._check_name(name)
@@ -244,7 +244,7 @@ class Broker:
         if to is not None:
             check_name(to, "to")
             if to == queue:
-                refuse(f"to is {queue!r}, the queue itself; it must be another")
+                refuse(f"to is {queue!r}, the queue itself; it must be another", "to")
         if count is not None:
             check_range("count", count, 1, MAX_MOVE)
         return self.storage.move(queue, to, MAX_MOVE if count is None else count)
@@ -259,13 +259,23 @@ class Broker:
         check_name(queue)
         return self.storage.delete(queue)
 
+    def create(self, queue: str, policy: QueuePolicy | None = None) -> Outcome[bool]:
+        """Make a queue where it is missing, and set its policy where one is given; whether it was made."""
+        check_name(queue)
+        if policy is not None:
+            self._check_policy(queue, policy)
+        return self.storage.create(queue, policy)
+
     def set_policy(self, queue: str, policy: QueuePolicy) -> Outcome[QueuePolicy]:
         """Replace a queue's policy."""
         check_name(queue)
+        self._check_policy(queue, policy)
+        return self.storage.set_policy(queue, policy)
+
+    def _check_policy(self, queue: str, policy: QueuePolicy) -> None:
         check_policy(policy, self.limits.queue_messages)
         if policy.dead_letter == queue:
-            refuse(f"policy.dead_letter is {queue!r}, the queue itself; it must be another")
-        return self.storage.set_policy(queue, policy)
+            refuse(f"policy.dead_letter is {queue!r}, the queue itself; it must be another", "policy.dead_letter")
 
     @property
     def waiting_consumers(self) -> int:

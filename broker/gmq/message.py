@@ -59,19 +59,21 @@ class GmqError(Exception):
     """A request that the broker refuses.
 
     `code` is the stable word for programs that docs/protocol.md lists; the text is a sentence for people that says what was wrong and
-    what would be right. `stale` lists the receipts that were not settled, for the operations that take receipts.
+    what would be right. `stale` lists the receipts that were not settled, for the operations that take receipts. `field` names the field
+    of the request that is wrong, where it is one.
     """
 
-    def __init__(self, code: str, text: str, *, stale: Sequence[str] | None = None) -> None:
+    def __init__(self, code: str, text: str, *, stale: Sequence[str] | None = None, field: str | None = None) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.stale = stale
+        self.field = field
 
 
-def refuse(text: str) -> NoReturn:
-    """Raise the error of a request that is malformed or out of range."""
-    raise GmqError("bad_request", text)
+def refuse(text: str, field: str | None = None) -> NoReturn:
+    """Raise the error of a request that is malformed or out of range, in this field where it is one."""
+    raise GmqError("bad_request", text, field=field)
 
 
 class Dead(Struct, frozen=True, gc=False):

@@ -53,15 +53,15 @@ def check_name(name: str, what: str = "queue") -> None:
     if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME_BYTES and name not in {".", ".."}:
         return  # nearly all names; the rest is for the others, and for saying what is wrong
     if name in {".", ".."}:
-        refuse(f'{what} is {quote(name)}; a queue may not be named "." or ".."')
+        refuse(f'{what} is {quote(name)}; a queue may not be named "." or ".."', what)
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        refuse(f"{what} is {quote(name)}; a queue's name is UTF-8, without lone surrogates")
+        refuse(f"{what} is {quote(name)}; a queue's name is UTF-8, without lone surrogates", what)
     if not 0 < size <= MAX_NAME_BYTES:
-        refuse(f"{what} is {quote(name)}, {size} bytes of UTF-8; a queue's name has 1 to {MAX_NAME_BYTES}")
+        refuse(f"{what} is {quote(name)}, {size} bytes of UTF-8; a queue's name has 1 to {MAX_NAME_BYTES}", what)
     if control := _CONTROL.search(name):
-        refuse(f"{what} is {quote(name)}; a queue's name has no control characters, such as U+{ord(control[0]):04X}")
+        refuse(f"{what} is {quote(name)}; a queue's name has no control characters, such as U+{ord(control[0]):04X}", what)
 
 
 def check_range(what: str, value: float, low: float, high: float, unit: str = "", *, above: bool = False) -> None:
@@ -74,7 +74,7 @@ def check_range(what: str, value: float, low: float, high: float, unit: str = ""
         return
     unit = f" {unit}" if unit else ""
     allowed = f"must be above {_number(low)}, up to {_number(high)}" if above else f"may be {_number(low)} to {_number(high)}"
-    refuse(f"{what} is {_number(value)}{unit}; it {allowed}{unit}")
+    refuse(f"{what} is {_number(value)}{unit}; it {allowed}{unit}", what)
 
 
 def check_policy(policy: QueuePolicy, max_messages: int, where: str = "policy") -> None:
@@ -122,10 +122,10 @@ def publish_options(
         check_range("ttl", ttl, 0, MAX_TTL, "s", above=True)
         check_ttl(milliseconds(ttl), milliseconds(delay or 0))
     if headers and headers_size(headers) > MAX_HEADERS_BYTES:
-        refuse(f"headers have {headers_size(headers)} bytes of names and values; they may have up to {MAX_HEADERS_BYTES}")
+        refuse(f"headers have {headers_size(headers)} bytes of names and values; they may have up to {MAX_HEADERS_BYTES}", "headers")
     if keys is not None:
         if len(keys) != count:
-            refuse(f"keys has {len(keys)} keys for {count} payloads; it must have one for each")
+            refuse(f"keys has {len(keys)} keys for {count} payloads; it must have one for each", "keys")
         for key in keys:
             check_key(key)
     if not headers and all(option is None for option in (priority, delay, ttl, keys)):
@@ -144,7 +144,7 @@ def lease_length(lease: float | bool) -> int:  # noqa: FBT001  # `true` is the w
     if lease is True:
         return POLICY_LEASE
     if lease is False:
-        refuse("lease is false; it may be a number of seconds, or true for the queue's own")
+        refuse("lease is false; it may be a number of seconds, or true for the queue's own", "lease")
     check_range("lease", lease, MIN_LEASE, MAX_LEASE, "s")
     return milliseconds(lease)
 
@@ -156,17 +156,17 @@ def check_ttl(ttl: int, delay: int) -> None:
         GmqError: `bad_request`.
     """
     if ttl <= delay:
-        refuse(f"ttl is {ttl / 1000:g} s and delay is {delay / 1000:g} s; the ttl must be above the delay")
+        refuse(f"ttl is {ttl / 1000:g} s and delay is {delay / 1000:g} s; the ttl must be above the delay", "ttl")
 
 
 def check_key(key: str) -> None:
     """Raise where `key` is no deduplication key."""
     size = len(key.encode())
     if not 1 <= size <= MAX_KEY_BYTES:
-        refuse(f"a key has {size} bytes; it may have 1 to {MAX_KEY_BYTES}")
+        refuse(f"a key has {size} bytes; it may have 1 to {MAX_KEY_BYTES}", "key")
 
 
 def check_count(what: str, items: Sequence[object]) -> None:
     """Raise where a list has no or too many items."""
     if not 1 <= len(items) <= MAX_COUNT:
-        refuse(f"{what} has {len(items)} items; it may have 1 to {MAX_COUNT}")
+        refuse(f"{what} has {len(items)} items; it may have 1 to {MAX_COUNT}", what)

@@ -37,7 +37,7 @@ class Storage(ABC):
 
     Lengths of time are in milliseconds. Names, numbers and payloads were checked before they come here. Every operation raises
     GmqError (or sets it on its future) and then has changed nothing. Operations on a queue that does not exist raise `not_found`,
-    except publish, take, length and peek.
+    except create, publish, take, length and peek.
     """
 
     name: str
@@ -174,6 +174,13 @@ class Storage(ABC):
     @abstractmethod
     def delete(self, queue: str) -> Outcome[int]:
         """Remove a queue; return how many messages went with it."""
+
+    @abstractmethod
+    def create(self, queue: str, policy: QueuePolicy | None) -> Outcome[bool]:
+        """Make a queue where it is missing, and set its policy where one is given; whether it was made.
+
+        Without a policy a new queue has the configured one of its name, and an old one keeps its own.
+        """
 
     @abstractmethod
     def set_policy(self, queue: str, policy: QueuePolicy) -> Outcome[QueuePolicy]:

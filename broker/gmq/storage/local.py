@@ -221,6 +221,18 @@ class LocalStorage(Storage):
         self._forget(found)
         return count
 
+    def create(self, queue: str, policy: QueuePolicy | None) -> bool:
+        now = self._now()
+        found = self._queues.get(queue)
+        made = found is None
+        if found is None:
+            found = self._new(queue, now)
+            self._register(found)
+        if policy is not None:
+            found.set_policy(policy, self._limits.queue_messages, now)
+        self._done(found)
+        return made
+
     def set_policy(self, queue: str, policy: QueuePolicy) -> QueuePolicy:
         now = self._now()
         found = self._existing(queue)

@@ -16,6 +16,7 @@ from gmq.storage.mysql.upkeep import DUES, Upkeep
 
 MOST_MOVED = 1000
 """Messages that one statement moves."""
+SET_POLICY = b"UPDATE gmq_queue SET policy = %b, version = version + 1, used = @now WHERE id = %d"
 
 
 class Administration:
@@ -108,11 +109,25 @@ class Administration:
         self._core.garbage()
         return count
 
+    async def create(self, name: str, policy: QueuePolicy | None) -> bool:
+        async def work(session: Session) -> bool:
+            find = b"SELECT id FROM gmq_queue WHERE name = %b FOR UPDATE" % literal(name)
+            found = (await session.run(b"BEGIN; %b" % find))[1].rows
+            if found and policy is None:
+                raise NothingToCommit(False)  # noqa: FBT003  # the result
+            record = await self._core.records.make_in(session, name, limited=True)
+            if policy is not None:
+                await session.run(SET_POLICY % (literal(encoded(policy)), record.id))
+            return not found
+
+        made = await self._core.transactions.run(work)
+        await self._core.records.reload(name)
+        return made
+
     async def set_policy(self, name: str, policy: QueuePolicy) -> QueuePolicy:
         async def work(session: Session) -> None:
             record = await self._locked(session, name)
-            sql = b"UPDATE gmq_queue SET policy = %b, version = version + 1, used = @now WHERE id = %d"
-            await session.run(sql % (literal(encoded(policy)), record.id))
+            await session.run(SET_POLICY % (literal(encoded(policy)), record.id))
 
         await self._core.transactions.run(work)
         await self._core.records.reload(name)

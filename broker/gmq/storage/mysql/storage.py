@@ -180,6 +180,9 @@ class MysqlStorage(Storage):
     def delete(self, queue: str) -> Future[int]:
         return self._start(self._administration.delete(queue))
 
+    def create(self, queue: str, policy: QueuePolicy | None) -> Future[bool]:
+        return self._start(self._administration.create(queue, policy))
+
     def set_policy(self, queue: str, policy: QueuePolicy) -> Future[QueuePolicy]:
         return self._start(self._administration.set_policy(queue, policy))
 
