@@ -42,6 +42,11 @@ class Wire:
             request["queue"] = queue
         self.socket.sendall(json.dumps({**request, **fields}).encode() + b"\n")
 
+    def send_together(self, *requests: tuple[str, str, dict[str, Any]]) -> None:
+        """Send requests (operation, queue, fields) at once, and do not wait for the replies."""
+        lines = [json.dumps({"operation": operation, "queue": queue, **fields}) for operation, queue, fields in requests]
+        self.socket.sendall("".join(f"{line}\n" for line in lines).encode())
+
     def read(self) -> Reply:
         """The next reply."""
         line = self._file.readline()

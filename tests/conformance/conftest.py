@@ -1,9 +1,9 @@
-"""The storages that have to pass this suite."""
+"""The storages that have to pass this suite, and the ways into the broker over which they have to."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from broker_process import Broker
+from http_wire import HttpWire
 from mariadb import SharedMariaDb, script_section, section
 from wire import Wire
 
@@ -48,17 +49,34 @@ def storage_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     broker.kill()
 
 
+@pytest.fixture(scope="session", params=["tcp", "http"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """The way into the broker."""
+    way: str = request.param
+    return way
+
+
 @pytest.fixture
-def wire(storage_broker: Broker) -> Iterator[Wire]:
+def connect(storage_broker: Broker, transport: str) -> Callable[[], Wire]:
+    """Makes connections to it."""
+
+    def one() -> Wire:
+        return HttpWire(storage_broker.http) if transport == "http" else Wire(storage_broker.host, storage_broker.port)
+
+    return one
+
+
+@pytest.fixture
+def wire(connect: Callable[[], Wire]) -> Iterator[Wire]:
     """A connection to it."""
-    with Wire(storage_broker.host, storage_broker.port) as connection:
+    with connect() as connection:
         yield connection
 
 
 @pytest.fixture
-def other(storage_broker: Broker) -> Iterator[Wire]:
+def other(connect: Callable[[], Wire]) -> Iterator[Wire]:
     """Another connection to it."""
-    with Wire(storage_broker.host, storage_broker.port) as connection:
+    with connect() as connection:
         yield connection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from wire import Wire, unb64
 
@@ -79,14 +80,14 @@ def test_the_first_queue_in_the_list_that_has_a_message_serves(wire: Wire, queue
     assert (reply["queue"], reply["count"]) == ("", 0)
 
 
-def test_consumers_at_the_same_time_get_each_message_once(wire: Wire, storage_broker: object, queue: str) -> None:
+def test_consumers_at_the_same_time_get_each_message_once(wire: Wire, connect: Callable[[], Wire], queue: str) -> None:
     total, got = 2000, []
     lock = threading.Lock()
     wire.done("P", queue, payloads=["eA=="] * 1000)
     wire.done("P", queue, payloads=["eA=="] * 1000)
 
     def consume() -> None:
-        with Wire(storage_broker.host, storage_broker.port) as connection:  # type: ignore[attr-defined]  # a Broker
+        with connect() as connection:
             while messages := connection.done("S", queue, count=7)["messages"]:
                 with lock:
                     got.extend(message["id"] for message in messages)

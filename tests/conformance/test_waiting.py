@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from broker_process import Broker
 from wire import Wire, b64, unb64
 
 
 @pytest.fixture
-def consumers(storage_broker: Broker) -> Iterator[list[Wire]]:
+def consumers(connect: Callable[[], Wire]) -> Iterator[list[Wire]]:
     """Five connections."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Wire(storage_broker.host, storage_broker.port)) for _ in range(5)]
+        yield [stack.enter_context(connect()) for _ in range(5)]
 
 
 def wait_in_line(consumers: list[Wire], queue: str, **fields: object) -> None:
@@ -50,9 +49,7 @@ def test_a_batch_wakes_as_many_as_it_has_messages(wire: Wire, consumers: list[Wi
 
 def test_who_asks_later_does_not_overtake_those_who_wait(wire: Wire, other: Wire, consumers: list[Wire], queue: str) -> None:
     wait_in_line(consumers[:1], queue)
-    wire.socket.sendall(
-        b'{"operation":"P","queue":"%b","payload":"eA=="}\n{"operation":"S","queue":"%b"}\n' % (queue.encode(), queue.encode())
-    )
+    wire.send_together(("P", queue, {"payload": "eA=="}), ("S", queue, {}))
     assert wire.read()["confirmation"] == "Y"
     assert wire.read()["count"] == 0, "the message belongs to the one who waited"
     assert consumers[0].read()["count"] == 1
@@ -101,8 +98,8 @@ def test_a_consumer_that_waits_for_several_queues_is_woken_by_any(wire: Wire, ot
         assert (reply["queue"], unb64(reply["payload"])) == (name, name.encode())
 
 
-def test_a_consumer_that_left_takes_nothing_along(storage_broker: Broker, wire: Wire, queue: str) -> None:
-    gone = Wire(storage_broker.host, storage_broker.port)
+def test_a_consumer_that_left_takes_nothing_along(connect: Callable[[], Wire], wire: Wire, queue: str) -> None:
+    gone = connect()
     gone.send("S", queue, wait=20, tag="wait")
     assert gone.done("L", queue, tag="after")["tag"] == "after"
     gone.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -40,20 +40,27 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Problem(Struct):
-    """What went wrong with a request. `code` is the word for programs, `detail` the sentence for people."""
+    """What went wrong with a request. `code` is the word for programs, `detail` the sentence for people.
+
+    `field` is what of the request is wrong, `stale` lists receipts that were not settled. Of a stream, `line` is the one that is wrong, and
+    `stored` counts the messages before it that were stored.
+    """
 
     title: str
     status: int
     code: str
     detail: str
     type: str = "about:blank"
+    field: str | UnsetType = UNSET
     stale: list[str] | UnsetType = UNSET
+    line: int | UnsetType = UNSET
+    stored: int | UnsetType = UNSET
 
 
-def problem_response(code: str, detail: str, status: int | None = None, *, stale: list[str] | None = None) -> web.Response:
-    """The reply that says so."""
+def problem_response(code: str, detail: str, status: int | None = None, **members: Any) -> web.Response:
+    """The reply that says so, with further members of Problem."""
     number = STATUS[code] if status is None else HTTPStatus(status)
-    problem = Problem(number.phrase, number.value, code, detail, stale=UNSET if stale is None else stale)
+    problem = Problem(number.phrase, number.value, code, detail, **members)
     response = web.Response(body=_encode(problem), status=number, content_type=CONTENT_TYPE)
     response[CODE] = code
     if number in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
@@ -61,9 +68,13 @@ def problem_response(code: str, detail: str, status: int | None = None, *, stale
     return response
 
 
-def refusal(error: GmqError) -> web.Response:
-    """The reply to what the broker refused."""
-    return problem_response(error.code, error.text, stale=None if error.stale is None else list(error.stale))
+def refusal(error: GmqError, **members: Any) -> web.Response:
+    """The reply to what the broker refused, with further members of Problem."""
+    if error.field is not None:
+        members["field"] = error.field
+    if error.stale is not None:
+        members["stale"] = list(error.stale)
+    return problem_response(error.code, error.text, **members)
 
 
 @web.middleware

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gmq.server.http import health
+from gmq.server.http import api, health
 from gmq.server.http.counting import counting
 from gmq.server.http.guard import Guard
 from gmq.server.http.problem import problems
@@ -24,6 +24,7 @@ def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     app = web.Application(middlewares=[counting(hub.http_counts), problems, Guard(hub, hosts).check])
     health.add_routes(app, hub)
     exposition.add_routes(app, hub)
+    api.add_routes(app, hub)
     return app
 
 

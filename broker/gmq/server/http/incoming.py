@@ -1,0 +1,126 @@
+"""Reading requests: their bodies, within a size and a time, and what their paths, queries and headers say."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+from msgspec import Struct
+
+from gmq.message import GmqError, refuse
+from gmq.server.http.requests import decode, read_query
+
+S = TypeVar("S")
+Q = TypeVar("Q", bound=Struct)
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+QUEUE_PART = 3
+"""Where a path has the queue's name, between slashes."""
+
+
+def queue_of(request: web.Request) -> str:
+    """The queue that the path names, decoded.
+
+    Raises:
+        GmqError: `bad_request`, it is not UTF-8.
+    """
+    raw = request.rel_url.raw_path
+    if "%" not in raw and raw.isascii():
+        return request.match_info["queue"]
+    try:
+        return unquote_to_bytes(raw.split("/")[QUEUE_PART].encode("utf-8", "surrogateescape")).decode()
+    except UnicodeDecodeError:
+        refuse("queue in the path is not UTF-8", "queue")
+
+
+def query_of(request: web.Request, kind: type[Q]) -> Q:
+    """What the query says.
+
+    Raises:
+        GmqError: `bad_request`, which names the field.
+    """
+    url = request.rel_url
+    return read_query(kind, list(url.query.items()) if url.raw_query_string else [])
+
+
+async def json_body(request: web.Request, kind: type[S], limit: int, timeout: float) -> S:  # noqa: ASYNC109  # as below
+    """The body, which has to be JSON; an absent one is an empty object.
+
+    Raises:
+        GmqError: it is not, or too large, or takes too long.
+        web.HTTPUnsupportedMediaType: it says to be something else.
+    """
+    if "Content-Type" in request.headers and media_type(request) != JSON:
+        raise web.HTTPUnsupportedMediaType(text=f"the body is {media_type(request)}; it must be {JSON}")
+    return decode(kind, await body_of(request, limit, timeout) or b"{}")
+
+
+def media_type(request: web.Request) -> str:
+    """The type of the body, without parameters, in small letters; empty where none is given.
+
+    Raises:
+        web.HTTPUnsupportedMediaType: JSON in another encoding than UTF-8.
+    """
+    value = request.headers.get("Content-Type", "")
+    kind, _, parameters = value.partition(";")
+    kind = kind.strip().lower()
+    if parameters and kind in {JSON, NDJSON}:
+        for parameter in parameters.split(";"):
+            name, _, charset = parameter.partition("=")
+            if name.strip().lower() == "charset" and charset.strip(' "').lower() not in {"utf-8", "utf8", "us-ascii"}:
+                raise web.HTTPUnsupportedMediaType(text=f"the charset is {charset.strip()}; JSON is UTF-8")
+    return kind
+
+
+async def body_of(request: web.Request, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109  # the time that the client has
+    """The whole body, of up to `limit` bytes, which has to be here within `timeout` seconds.
+
+    Raises:
+        GmqError: it is larger, or malformed.
+        web.HTTPRequestTimeout: it took too long.
+    """
+    content = request.content
+    if content.is_eof():  # it came with the head, as small ones do
+        data = content.read_nowait()
+        if len(data) > limit:
+            raise too_large(limit, len(data))
+        return data
+    length = request.content_length
+    if length is not None and length > limit:
+        raise too_large(limit, length)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _whole(request, limit)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body was not here within {timeout:g} s") from None
+
+
+async def _whole(request: web.Request, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await next_part(request):
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise too_large(limit, None)
+    return b"".join(parts)
+
+
+async def next_part(request: web.Request) -> bytes:
+    """What has come of the body since; nothing at its end.
+
+    Raises:
+        GmqError: `bad_request`, it is malformed.
+    """
+    try:
+        return await request.content.readany()
+    except web.RequestPayloadError as error:
+        refuse(f"the body is malformed: {error}")
+
+
+def too_large(limit: int, size: int | None) -> GmqError:
+    """The refusal of a body of `size` bytes."""
+    return GmqError("too_large", f"the body has {'more' if size is None else f'{size} bytes'}; it may have up to {limit} bytes")

@@ -1,0 +1,327 @@
+"""Publishing over HTTP: a raw body is one message, a JSON body a batch, and lines of JSON any number of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from gmq import plain
+from gmq.message import MAX_COUNT, GmqError, Options, refuse
+from gmq.protocol import line_limit
+from gmq.server.http import replies
+from gmq.server.http.incoming import JSON, NDJSON, body_of, media_type, next_part, query_of, queue_of
+from gmq.server.http.outcomes import done
+from gmq.server.http.problem import problem_response, refusal
+from gmq.server.http.requests import Batch, BatchMessage, Line, PublishQuery, decode, read_query
+from gmq.server.hub import Hub
+from gmq.validate import check_count, publish_options
+
+MAX_SLICE_BYTES = 8 << 20
+"""Payload bytes of a batch, about; a stream is stored in slices of up to so many, and of up to MAX_COUNT messages."""
+PREFIX = "gmq-header-"
+FIELDS = {"gmq-delay": "delay", "gmq-ttl": "ttl", "gmq-priority": "priority"}
+"""The header fields that say what the query may say, too."""
+
+_decode_any = msgspec.json.Decoder().decode
+
+
+class Publishing:
+    """Publishes, for one broker."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._broker = hub.broker
+        self._timeout = hub.request_timeout
+        self._message_size = hub.broker.limits.message_size
+        self._line_limit = line_limit(self._message_size)
+        self.batch_limit = line_limit(max(self._message_size, MAX_SLICE_BYTES))
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """Publish what the body has, by its type."""
+        kind = request.headers.get("Content-Type")
+        if kind is not None and "json" in kind.lower():
+            media = media_type(request)
+            if media == JSON:
+                return await self._publish_batch(request)
+            if media == NDJSON:
+                return await self._publish_stream(request)
+        queue = queue_of(request)
+        options = raw_options(request)
+        payload = await body_of(request, self._message_size, self._timeout)
+        outcome = self._broker.publish(queue, (payload,), len(payload), options)
+        return replies.published((await done(self._broker, outcome))[0])
+
+    async def _publish_batch(self, request: web.Request) -> web.Response:
+        queue, query = queue_of(request), _query_without_fields(request)
+        data = await body_of(request, self.batch_limit, self._timeout)
+        batch = decode(Batch, data)
+        check_canonical(data)
+        messages = batch.messages
+        check_count("messages", messages)
+        payloads = [payload_of(message, f"messages[{at}]") for at, message in enumerate(messages)]
+        options = publish_options(
+            len(payloads),
+            priority=query.priority if batch.priority is None else batch.priority,
+            delay=query.delay if batch.delay is None else batch.delay,
+            ttl=query.ttl if batch.ttl is None else batch.ttl,
+            headers=batch.headers,
+            keys=keys_of(messages),
+        )
+        outcome = self._broker.publish(queue, payloads, sum(map(len, payloads)), options)
+        ids = await done(self._broker, outcome)
+        return replies.reply(replies.PublishedBatch(list(ids)), 201)
+
+    # Streams
+
+    async def _publish_stream(self, request: web.Request) -> web.Response:
+        """Publish a stream of lines, slice by slice; an error tells the line, and how many messages before it were stored."""
+        queue, query = queue_of(request), _query_without_fields(request)
+        reader = Lines(request, self._line_limit, self._timeout)
+        part = Slice()
+        number = stored = 0
+        try:
+            while lines := await reader.some():
+                for line in lines:
+                    number += 1
+                    if not line or line.isspace():
+                        continue
+                    options, key, payload = self._read_line(line, query)
+                    if not part.fits(options, key, payload):
+                        stored += await self._store(queue, part)
+                        part = Slice()
+                    part.add(options, key, payload, number)
+            stored += await self._store(queue, part)
+        except GmqError as error:
+            return refusal(error, line=part.first if part.storing else max(number, 1), stored=stored)
+        except TimeoutError:
+            text = f"nothing more of the body came within {self._timeout:g} s"
+            return problem_response("bad_request", text, HTTPStatus.REQUEST_TIMEOUT, line=number + 1, stored=stored)
+        return replies.reply(replies.PublishedStream(stored), 201 if stored else 200)
+
+    def _read_line(self, data: bytes, query: PublishQuery) -> tuple[Options | None, str | None, bytes]:
+        if len(data) > self._line_limit:
+            raise GmqError("too_large", f"the line is longer than {self._line_limit} bytes, the limit that follows from the message size")
+        line = decode(Line, data)
+        check_canonical(data)
+        payload = payload_of(line, "")
+        if len(payload) > self._message_size:
+            raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {self._message_size}")
+        options = publish_options(
+            1,
+            priority=query.priority if line.priority is None else line.priority,
+            delay=query.delay if line.delay is None else line.delay,
+            ttl=query.ttl if line.ttl is None else line.ttl,
+            headers=line.headers,
+            keys=None if line.key is None else [line.key],
+        )
+        return options, line.key, payload
+
+    async def _store(self, queue: str, part: Slice) -> int:
+        """Store a slice, and give the number of its messages."""
+        if not part.payloads:
+            return 0
+        part.storing = True
+        outcome = self._broker.publish(queue, part.payloads, part.size, part.whole_options())
+        await done(self._broker, outcome)
+        return len(part.payloads)
+
+
+class Lines:
+    """The lines of a body, as they come: `timeout` seconds may pass without any."""
+
+    def __init__(self, request: web.Request, limit: int, timeout: float) -> None:
+        self._request = request
+        self._limit = limit
+        self._timeout = timeout
+        self._parts: list[bytes] = []  # of a line that is not complete
+        self._size = 0
+        self._ended = False
+
+    async def some(self) -> list[bytes]:
+        """The next lines; none at the end. One that is longer than it may be is given cut, and is the last.
+
+        Raises:
+            GmqError: the body is malformed.
+            TimeoutError: nothing came in time.
+        """
+        while not self._ended:
+            async with asyncio.timeout(self._timeout):
+                data = await next_part(self._request)
+            self._ended = not data
+            if b"\n" in data or self._ended:
+                self._parts.append(data)
+                *lines, rest = b"".join(self._parts).split(b"\n")
+                self._parts, self._size = [rest], len(rest)
+                if self._ended:
+                    lines.append(rest)
+            else:
+                self._parts.append(data)
+                self._size += len(data)
+                lines = []
+            if self._size > self._limit and not self._ended:
+                self._ended = True
+                lines.append(b"".join(self._parts))
+            if lines:
+                return lines
+        return []
+
+
+class Slice:
+    """Messages of a stream that are stored together: their options are the same. `first` is the line of the first."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.keys: list[str] = []
+        self.size = 0
+        self.first = 0
+        self.storing = False
+        self._options: Options | None = None
+
+    def fits(self, options: Options | None, key: str | None, payload: bytes) -> bool:
+        """Whether one more message may go with them."""
+        if not self.payloads:
+            return True
+        if len(self.payloads) >= MAX_COUNT or self.size + len(payload) > MAX_SLICE_BYTES or (key is None) == bool(self.keys):
+            return False
+        mine = self._options
+        if options is None or mine is None:
+            return options is mine
+        return (options.priority, options.delay, options.ttl, options.headers) == (mine.priority, mine.delay, mine.ttl, mine.headers)
+
+    def add(self, options: Options | None, key: str | None, payload: bytes, line: int) -> None:
+        if not self.payloads:
+            self.first, self._options = line, options
+        self.payloads.append(payload)
+        self.size += len(payload)
+        if key is not None:
+            self.keys.append(key)
+
+    def whole_options(self) -> Options | None:
+        """What holds for all of them, with their keys."""
+        if self._options is None or not self.keys:
+            return self._options
+        return msgspec.structs.replace(self._options, keys=self.keys)
+
+
+# What requests say
+
+
+class Headers(Struct):
+    """What the header fields of a publish say."""
+
+    key: str | None
+    headers: dict[str, str]
+    fields: list[tuple[str, str]]
+
+
+def raw_options(request: web.Request) -> Options | None:
+    """What the query and the header fields say of a message that is the whole body."""
+    url = request.rel_url
+    given = list(url.query.items()) if url.raw_query_string else []
+    said: Headers | None = None
+    for name, _ in request.raw_headers:
+        if name[:4].lower() == b"gmq-" or name.lower() == b"idempotency-key":
+            said = said_by_headers(request)
+            break
+    if said is None:
+        if not given:
+            return None
+        said = Headers(None, {}, [])
+    query = read_query(PublishQuery, given + said.fields)
+    keys = None if said.key is None else [said.key]
+    return publish_options(1, priority=query.priority, delay=query.delay, ttl=query.ttl, headers=said.headers, keys=keys)
+
+
+def said_by_headers(request: web.Request) -> Headers:
+    """What the header fields say.
+
+    Raises:
+        GmqError: `bad_request`, one of them is unknown, there twice, or malformed.
+    """
+    said = Headers(None, {}, [])
+    for field_name, value in request.headers.items():
+        name = str(field_name)  # it is of a class of its own
+        small = name.lower()
+        if small == "idempotency-key":
+            if said.key is not None:
+                refuse("Idempotency-Key is there more than once", "Idempotency-Key")
+            said.key = text_of(name, value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value)
+        elif small.startswith(PREFIX):
+            field = text_of(name, small.removeprefix(PREFIX))
+            if field in said.headers:
+                refuse(f"{name} is there more than once", name)
+            said.headers[field] = text_of(name, value)
+        elif small in FIELDS:
+            said.fields.append((FIELDS[small], value))
+        elif small.startswith("gmq-"):
+            refuse(f"{name} is unknown; a message's own headers begin with Gmq-Header-", name)
+    return said
+
+
+def text_of(name: str, value: str) -> str:
+    """The text that a header field has: in UTF-8, where what is not printable ASCII, and `%` itself, may be percent-encoded."""
+    if "%" not in value and value.isascii():
+        return value
+    parts = value.split("%")
+    if any(len(part) < 2 or not set(part[:2]) <= _HEXADECIMAL for part in parts[1:]):  # two digits
+        refuse(f"{name} has a % that no two hexadecimal digits follow; write %25 for the sign itself", name)
+    try:
+        return unquote_to_bytes(value.encode("utf-8", "surrogateescape")).decode()
+    except UnicodeDecodeError:
+        refuse(f"{name} is not UTF-8", name)
+
+
+_HEXADECIMAL = set("0123456789abcdefABCDEF")
+
+
+def header_text(text: str) -> str:
+    """A text as a header field has it."""
+    return quote(text, safe=_PRINTABLE)
+
+
+_PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+
+def _query_without_fields(request: web.Request) -> PublishQuery:
+    """What the query says of a batch or a stream, whose other options are in its body."""
+    said = said_by_headers(request)
+    if said.key is not None:
+        refuse("Idempotency-Key is for one message; here each message may have a key of its own", "Idempotency-Key")
+    if said.headers or said.fields:
+        refuse("header fields that begin with Gmq- are for one message; here the body has its headers and options")
+    return query_of(request, PublishQuery)
+
+
+def payload_of(message: BatchMessage, where: str) -> bytes:
+    """What a message of a batch or a stream has: its payload, or its text."""
+    if (message.payload is None) == (message.text is None):
+        refuse(f"{where or 'a message'} has either payload or text", where or None)
+    if message.text is not None:
+        return message.text.encode()
+    return message.payload or b""
+
+
+def keys_of(messages: Sequence[BatchMessage]) -> list[str] | None:
+    """The keys of a batch, where it has some."""
+    keys = [message.key for message in messages if message.key is not None]
+    if keys and len(keys) < len(messages):
+        at = next(at for at, message in enumerate(messages) if message.key is None)
+        refuse(f"messages[{at}].key is missing; either all messages of a batch have a key, or none", f"messages[{at}].key")
+    return keys or None
+
+
+def check_canonical(data: bytes) -> None:
+    """Raise where base64 is not what encoding its bytes gives."""
+    if not plain.may_be_odd(data):
+        return
+    fields = _decode_any(data)
+    for message in fields.get("messages", (fields,)):
+        text = message.get("payload")
+        if text and b2a_base64(a2b_base64(text), newline=False).decode() != text:
+            refuse("payload has base64 that is not canonical: the bits beyond the last byte are not zero", "payload")
