@@ -836,6 +836,28 @@ def test_a_cancelled_take_with_a_lease_puts_its_message_back(shared_broker: Any,
     through_proxy(shared_broker, test)
 
 
+def test_a_client_that_closes_puts_back_what_was_on_its_way_to_a_cancelled_take(shared_broker: Any, queue: str) -> None:
+    async def test(client: Client, proxy: Proxy) -> None:
+        await client.publish(queue, "1")
+        proxy.rule = once("S", "hold the reply")
+        task = asyncio.create_task(client.take(queue, lease=30, wait=30))
+        async with Client(shared_broker.address) as looking:
+
+            async def is_taken() -> bool:
+                return (await looking.info(queue)).leased == 1
+
+            await until(is_taken)
+            task.cancel()
+            closing = asyncio.create_task(client.close())
+            await asyncio.wait([task])
+            proxy.release()
+            await closing
+            info = await looking.info(queue)
+            assert (info.ready, info.leased) == (1, 0), "the message waits for the end of its lease"
+
+    through_proxy(shared_broker, test)
+
+
 def test_a_cancelled_plain_take_that_waits_leaves_the_message_in_the_broker(shared_broker: Any, queue: str) -> None:
     async def test(client: Client, proxy: Proxy) -> None:
         task = asyncio.create_task(client.take(queue, wait=30))

@@ -74,9 +74,12 @@ class Connection(asyncio.Protocol):
         self._quiet: asyncio.Future[None] | None = None
         self._gone = asyncio.Event()
         self._ended = False
+        self._said_all = False
         self._lost: str | None = None
         self._heard = 0.0
         self.answered = 0
+        self.unsaid: list[bytes] = []
+        """What was to be told when nothing could be sent any more."""
 
     @property
     def usable(self) -> bool:
@@ -120,7 +123,9 @@ class Connection(asyncio.Protocol):
 
     def tell(self, line: bytes) -> None:
         """Send an untagged request whose reply nobody needs."""
-        if self._lost is None:
+        if self._said_all:
+            self.unsaid.append(line)
+        elif self._lost is None:
             self._post(Exchange(line))
 
     async def end(self) -> None:
@@ -130,6 +135,7 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout(FAREWELL):
                 if self._lost is None:
                     self._flush()
+                    self._said_all = True
                     if self._transport.can_write_eof():
                         self._transport.write_eof()
                     else:  # TLS: its end is the end of both sides
@@ -138,7 +144,13 @@ class Connection(asyncio.Protocol):
         self.abort("did not end the connection")
 
     async def close(self) -> None:
-        """Close, after the replies that are due came (takes that wait are not waited for)."""
+        """Close, after the replies that are due came.
+
+        Takes that wait are not waited for; but those whose callers have gone are ended, as their messages may be on their way.
+        """
+        if any(exchange.future is not None and exchange.future.done() for exchange in self._tagged.values()):
+            await self.end()
+            return
         self._ended = True
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):

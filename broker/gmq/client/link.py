@@ -81,6 +81,11 @@ class Link:
         self.trouble = None
         return connection
 
+    @property
+    def unsaid(self) -> list[bytes]:
+        """Requests that could not be sent any more when the connection ended."""
+        return self._connection.unsaid if self._connection else []
+
     async def close(self) -> None:
         """Close the connection and make no other."""
         self._stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -12,6 +14,8 @@ from gmq.client.errors import ConnectionFailed, GmqClientError, OutcomeUnknown, 
 from gmq.client.link import Backoff, Link
 from gmq.client.tls import Tls
 from gmq.client.wire import DONE, Reply
+
+log = logging.getLogger("gmq.client")
 
 SPARE_LINKS = 8
 """Connections of takes apart that are kept for the next ones."""
@@ -51,6 +55,20 @@ class Pool:
         """Close all connections; no request can be sent any more."""
         closing = [link.close() for link in (*self._links, *self._apart, *self._spare)]
         await asyncio.gather(*closing, *self._ending)
+        unsaid = [line for link in self._links for line in link.unsaid]
+        if unsaid:
+            await self._say(unsaid)
+
+    async def _say(self, lines: Sequence[bytes]) -> None:
+        """Send requests whose replies nobody needs, on a connection of their own."""
+        try:
+            connection = await self._open()
+        except GmqClientError as error:
+            log.warning("messages that came too late come back only when their lease runs out: %s", error)
+            return
+        for line in lines:
+            connection.tell(line)
+        await connection.close()
 
     async def ask(
         self,
