@@ -288,6 +288,35 @@ sys.exit(main())
     assert (info.ready, info.leased, info.totals.acknowledged) == (1, 0, 0)
 
 
+def test_an_interruption_that_python_drops_is_noticed(shared_broker: Any, queue: str) -> None:
+    """A KeyboardInterrupt that is raised in a destructor goes nowhere. Here one comes there, just when a message has arrived."""
+    program = """
+import signal, sys
+from gmq.cli.gmqclient import main
+from gmq.client import Message
+from gmq.client.blocking import LoopThread
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+run = LoopThread.run
+def run_and_drop(thread, coroutine):
+    result = run(thread, coroutine)
+    if isinstance(result, Message):
+        Dropped()
+    return result
+LoopThread.run = run_and_drop
+sys.exit(main())
+"""
+    arguments = [sys.executable, "-c", program, "subscribe", queue, "--follow", "--lease", "30", "--raw"]
+    with BlockingClient(shared_broker.address) as publisher:
+        publisher.publish(queue, "x")
+        done = subprocess.run(arguments, capture_output=True, env=environment(shared_broker.address), timeout=20, check=False)
+        info = publisher.info(queue)
+    assert b"Exception ignored" in done.stderr, "it was not dropped, so this test shows nothing"
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert (info.ready, info.leased, info.totals.acknowledged) == (1, 0, 0)
+
+
 def waiting_bytes(pipe: Any) -> int:
     """How many bytes a pipe holds."""
     count = array.array("i", [0])

@@ -16,7 +16,7 @@ import msgspec
 from gmq.address import parse_address
 from gmq.cli.client_dump import dump
 from gmq.cli.client_load import load
-from gmq.cli.client_output import Exit, Failure, say, write
+from gmq.cli.client_output import Exit, Failure, say, watch_interruptions, write
 from gmq.client import (
     BlockingClient,
     BlockingConsumer,
@@ -257,6 +257,7 @@ def _follow(client: BlockingClient, queues: Sequence[str]) -> Iterator[Message]:
     backoff = Backoff()
     failures = 0
     while True:
+        watch_interruptions().check()
         try:
             message = client.take(queues, wait=MAX_WAIT)
         except (ConnectionFailed, OutcomeUnknown, Unavailable, LimitReached) as error:

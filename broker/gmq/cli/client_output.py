@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 
 
 class Exit(enum.IntEnum):
@@ -39,50 +40,55 @@ def messages(count: int) -> str:
 
 
 def write(data: bytes) -> None:
-    """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads.
+    """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads, KeyboardInterrupt.
 
-    To be called from the main thread, in which KeyboardInterrupt ends it.
+    The reader may be stuck for ever, and a signal that comes just before a call that blocks does not end that call. So no write blocks: a
+    poll waits, which a signal ends whenever it comes.
     """
-    _output().write(data)
+    interruptions = watch_interruptions()
+    sys.stdout.flush()
+    descriptor = sys.stdout.fileno()
+    left = memoryview(data)
+    while left:
+        interruptions.wait_for(descriptor)
+        left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
 
 
-class Output:
-    """Standard output, whose reader may be stuck for ever.
+class Interruptions:
+    """Knows that the user pressed Ctrl-C, also where Python forgot it: a KeyboardInterrupt in a destructor or the like is lost.
 
-    A signal that comes just before a call that blocks is noticed after the call, which may be never. So no write blocks: a poll waits, and
-    the system's signal handler ends it by writing into a pipe of ours, whenever the signal comes.
+    The system's signal handler writes into a pipe of ours, where the interruption is then found.
     """
 
     def __init__(self) -> None:
-        self._descriptor = sys.stdout.fileno()
         self._signals, wake = os.pipe()
         os.set_blocking(self._signals, False)
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLOUT)
-        self._poll.register(self._signals, select.POLLIN)
 
-    def write(self, data: bytes) -> None:
-        sys.stdout.flush()
-        left = memoryview(data)
-        while left:
-            self._wait()
-            left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
+    def check(self) -> None:
+        """Raise KeyboardInterrupt where there was one."""
+        with suppress(BlockingIOError):
+            if signal.SIGINT in os.read(self._signals, select.PIPE_BUF):
+                raise KeyboardInterrupt
 
-    def _wait(self) -> None:
-        """Wait until the reader takes something; an interruption raises what it raises."""
+    def wait_for(self, descriptor: int) -> None:
+        """Wait until something can be written, or raise KeyboardInterrupt."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.register(self._signals, select.POLLIN)
         while True:
-            ready = [descriptor for descriptor, _ in self._poll.poll()]
+            ready = [one for one, _ in poll.poll()]
             if self._signals in ready:
-                os.read(self._signals, select.PIPE_BUF)
-            if self._descriptor in ready:
+                self.check()
+            if descriptor in ready:
                 return
 
 
 @functools.cache
-def _output() -> Output:
-    return Output()
+def watch_interruptions() -> Interruptions:
+    """What knows of interruptions from the first call on, which has to be made in the main thread."""
+    return Interruptions()
 
 
 def abandon_output() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from gmq.cli.client_output import Exit, Failure, abandon_output, say
+from gmq.cli.client_output import Exit, Failure, abandon_output, say, watch_interruptions
 
 OWN_FLAGS = ("-h", "--help", "--version")
 """What begins with a dash and is not for the original's flags."""
@@ -16,6 +16,7 @@ OWN_FLAGS = ("-h", "--help", "--version")
 def main() -> int:
     """Run the command line's request and return the exit code."""
     arguments = sys.argv[1:]
+    watch_interruptions()
     try:
         return _run(arguments)
     except Failure as failure:
