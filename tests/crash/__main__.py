@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import mariadb
 from crash.harness import FILESYSTEM, KilledBroker, Plan, Served, StoppedBroker, run
 from crash.mixes import MIXES
 from crash.on_mariadb import on_killed_mariadb
@@ -46,14 +48,15 @@ def main() -> int:
         plan = Plan(mix, seed + rounds, min(arguments.round, arguments.kills - done))
         folder = Path(tempfile.mkdtemp(prefix="gmq-crash-"))
         began = time.monotonic()
-        say(f"{done} done; now: {plan.replay}")
+        say(f"{done} done; now: {plan.replay(arguments.what)}")
         if arguments.what == "mariadb":
+            os.environ[mariadb.FOLDER] = str(folder)
             report = on_killed_mariadb(plan, folder)
         else:
             served: Served = (StoppedBroker if arguments.what == "stop" else KilledBroker)(folder, FILESYSTEM)
             report = run(plan, served)
         if report.faults:
-            say(f"{report.told()}\n{plan.replay} --what {arguments.what}; the files are in {folder}")
+            say(f"{report.told()}\n{plan.replay(arguments.what)}; the files are in {folder}")
             return 1
         say(f"  {time.monotonic() - began:.1f} s: {report}")
         shutil.rmtree(folder)

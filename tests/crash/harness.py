@@ -45,10 +45,9 @@ class Plan:
     def __str__(self) -> str:
         return f"mix {self.mix.name}, seed {self.seed}, {self.ends} ends"
 
-    @property
-    def replay(self) -> str:
-        """How to do it again, as far as chance allows."""
-        return f"make crash ARGS='--mix {self.mix.name} --seed {self.seed} --kills {self.ends} --round {self.ends}'"
+    def replay(self, what: str = "kill") -> str:
+        """How to do it again, as far as chance allows; `what` is what was ended."""
+        return f"make crash ARGS='--mix {self.mix.name} --seed {self.seed} --kills {self.ends} --round {self.ends} --what {what}'"
 
 
 class Served(Protocol):

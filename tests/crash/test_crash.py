@@ -23,7 +23,7 @@ def named(mix: Mix) -> str:
 def test_nothing_is_lost_or_invented_or_delivered_twice_when_the_broker_is_killed(tmp_path: Path, seed: int, mix: Mix) -> None:
     plan = Plan(mix, seed, KILLS)
     report = run(plan, KilledBroker(tmp_path, FILESYSTEM))
-    assert not report.faults, f"{plan.replay}\n{report.told()}"
+    assert not report.faults, f"{plan.replay()}\n{report.told()}"
     assert report.figures["kills"] >= KILLS, f"{plan}: there were {report}"
     assert min(report.figures["delivered"], report.figures["in doubt"]) > KILLS, f"{plan}: hardly anything was under way: {report}"
 

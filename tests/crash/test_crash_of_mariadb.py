@@ -21,6 +21,6 @@ KILLS = 5
 def test_nothing_is_lost_or_invented_or_delivered_twice_when_the_database_is_killed(tmp_path: Path, seed: int, mix: Mix) -> None:
     plan = Plan(mix, seed, KILLS, load=(0.2, 1.0))
     report = on_killed_mariadb(plan, tmp_path)
-    assert not report.faults, f"{plan.replay} --what mariadb\n{report.told()}"
+    assert not report.faults, f"{plan.replay('mariadb')}\n{report.told()}"
     assert report.figures["kills"] == KILLS, f"{plan}: there were {report}"
     assert report.figures["delivered"] > 100, f"{plan}: hardly anything came out: {report}"
