@@ -100,3 +100,15 @@ def test_a_publish_to_a_full_queue_that_is_cleared_meanwhile_is_not_refused(stag
         stage.clear()
         reply = wire.read()
         assert reply["confirmation"] == "Y", f"it was counted before it was cleared: {reply['error']}"
+
+
+def test_a_take_finds_what_is_in_a_queue_that_another_broker_deleted_and_made_anew(
+    shared_mariadb: SharedMariaDb, start_broker: Start
+) -> None:
+    config = section(shared_mariadb.port, shared_mariadb.create())
+    one, other = start_broker(config), start_broker(config)
+    with Wire(one.host, one.port) as here, Wire(other.host, other.port) as there:
+        here.publish("orders", b"old")
+        there.done("D", "orders")
+        there.publish("orders", b"new")
+        assert here.take("orders") == b"new"

@@ -28,6 +28,10 @@ FOUND = b"id, place, published, deliveries, expires, headers, dead_queue, dead_i
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
 
 
+class QueueGoneError(Exception):
+    """The queue was deleted meanwhile."""
+
+
 class Take:
     """A take that waits for its turn at one queue."""
 
@@ -58,11 +62,15 @@ class Taking:
         served: Sequence[Take] = batch
         messages: Mapping[int, Message] = {}
         try:
-            record = await self._core.records.find(name)
-            if record is not None:
+            while (record := await self._core.records.find(name)) is not None:
                 claim = Claim(self._core, record, batch)
-                served, messages = await self._core.transactions.run(claim.run, len(batch))
+                try:
+                    served, messages = await self._core.transactions.run(claim.run, len(batch))
+                except QueueGoneError:
+                    claim = None  # there may be another one of that name
+                    continue
                 self._account(record, claim, served)
+                break
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is the answer
             for take in batch:
                 fail(take, error)
@@ -95,7 +103,7 @@ class Claim:
         self.leases: dict[int, list[int]] = {}
 
     async def run(self, session: Session) -> tuple[Sequence[Take], Mapping[int, Message]]:
-        """Hand out; give the takes that are done (the first ones) and the messages by id."""
+        """Hand out; give the takes that are done (the first ones) and the messages by id. Raises QueueGoneError."""
         record, wanted = self._record, sum(take.count for take in self._batch)
         self.expired, self.leases = [], {}
         # The record may change while the database works: what counts is what it said when the SELECT was made of it.
@@ -105,7 +113,7 @@ class Claim:
         results = await session.run(head)
         if not results[2].rows:
             self._core.records.forget(record)
-            raise NothingToCommit((self._nothing(self._batch), {}))
+            raise QueueGoneError
         *row, now = results[2].rows[0]
         if row[3] != version:
             self._core.records.absorb(row)
