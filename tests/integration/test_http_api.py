@@ -253,10 +253,35 @@ def test_accept_chooses_how_a_message_comes(api: Broker, path: str, accept: str 
     assert post(api, f"{path}/take", headers={} if accept is None else {"Accept": accept}).headers["Content-Type"] == kind
 
 
+def test_several_messages_come_as_json(api: Broker, path: str) -> None:
+    post(api, f"{path}/messages", {"messages": [{"text": "a"}, {"text": "b"}]})
+    assert post(api, f"{path}/take?count=2").json["count"] == 2
+
+
+def test_a_whole_number_may_have_a_fraction_of_zero(api: Broker, path: str) -> None:
+    assert post(api, f"{path}/messages?priority=6.0", b"a").status == 201
+    assert post(api, f"{path}/messages", {"messages": [{"payload": "YQ=="}], "priority": 7.0}).status == 201
+    messages = post(api, f"{path}/take?count=2.0").json["messages"]
+    assert [(message["priority"], message["payload"]) for message in messages] == [(7, "YQ=="), (6, "YQ==")]
+    refused(post(api, f"{path}/messages", {"messages": [{"payload": "YQ=="}], "priority": 7.5}), 400, "priority")
+
+
+def test_a_key_for_a_whole_batch_or_stream_makes_its_repeat_harmless(api: Broker, path: str) -> None:
+    key = {"Idempotency-Key": "k"}
+    ids = post(api, f"{path}/messages", {"messages": [{"text": "a"}, {"text": "b"}]}, key).json["ids"]
+    assert post(api, f"{path}/messages", {"messages": [{"text": "a"}, {"text": "b"}]}, key).json["ids"] == ids
+    assert refused(post(api, f"{path}/messages", {"messages": [{"text": "a"}, {"text": "c"}]}, key), 409)["code"] == "key_conflict"
+    lines = "".join(f'{{"text":"{number}"}}\n' for number in range(1200))
+    for _ in range(2):
+        assert post(api, f"{path}-stream/messages", lines, NDJSON | key).json == {"count": 1200}
+    assert info(api, f"{path}-stream")["ready"] == 1200
+    refused(post(api, f"{path}/messages", {"messages": [{"text": "a", "key": "own"}]}, key), 400, "Idempotency-Key")
+
+
 def test_a_take_that_cannot_be_answered_takes_nothing(api: Broker, path: str) -> None:
     post(api, f"{path}/messages", b"x")
     refused(post(api, f"{path}/take", headers={"Accept": "text/plain"}), 406)
-    refused(post(api, f"{path}/take?count=2"), 400, "count")
+    refused(post(api, f"{path}/take?count=2", headers={"Accept": "application/octet-stream"}), 406)
     assert info(api, path)["ready"] == 1
 
 

@@ -58,7 +58,7 @@ class Publishing:
         return replies.published((await done(self._broker, outcome))[0])
 
     async def _publish_batch(self, request: web.Request) -> web.Response:
-        queue, query = queue_of(request), _query_without_fields(request)
+        queue, (query, key) = queue_of(request), said_beside(request)
         data = await body_of(request, self.batch_limit, self._timeout)
         batch = decode(Batch, data)
         check_canonical(data)
@@ -71,7 +71,7 @@ class Publishing:
             delay=query.delay if batch.delay is None else batch.delay,
             ttl=query.ttl if batch.ttl is None else batch.ttl,
             headers=batch.headers,
-            keys=keys_of(messages),
+            keys=keys_of(messages, key),
         )
         outcome = self._broker.publish(queue, payloads, sum(map(len, payloads)), options)
         ids = await done(self._broker, outcome)
@@ -81,21 +81,22 @@ class Publishing:
 
     async def _publish_stream(self, request: web.Request) -> web.Response:
         """Publish a stream of lines, slice by slice; an error tells the line, and how many messages before it were stored."""
-        queue, query = queue_of(request), _query_without_fields(request)
+        queue, (query, key) = queue_of(request), said_beside(request)
         reader = Lines(request, self._line_limit, self._timeout)
         part = Slice()
-        number = stored = 0
+        number = stored = place = 0
         try:
             while lines := await reader.some():
                 for line in lines:
                     number += 1
                     if not line or line.isspace():
                         continue
-                    options, key, payload = self._read_line(line, query)
-                    if not part.fits(options, key, payload):
+                    options, own_key, payload = self._read_line(line, query, None if key is None else f"{key}/{place}")
+                    place += 1
+                    if not part.fits(options, own_key, payload):
                         stored += await self._store(queue, part)
                         part = Slice()
-                    part.add(options, key, payload, number)
+                    part.add(options, own_key, payload, number)
             stored += await self._store(queue, part)
         except GmqError as error:
             return refusal(error, line=part.first if part.storing else max(number, 1), stored=stored)
@@ -104,11 +105,15 @@ class Publishing:
             return problem_response("bad_request", text, HTTPStatus.REQUEST_TIMEOUT, line=number + 1, stored=stored)
         return replies.reply(replies.PublishedStream(stored), 201 if stored else 200)
 
-    def _read_line(self, data: bytes, query: PublishQuery) -> tuple[Options | None, str | None, bytes]:
+    def _read_line(self, data: bytes, query: PublishQuery, key: str | None) -> tuple[Options | None, str | None, bytes]:
         if len(data) > self._line_limit:
             raise GmqError("too_large", f"the line is longer than {self._line_limit} bytes, the limit that follows from the message size")
         line = decode(Line, data)
         check_canonical(data)
+        if line.key is not None:
+            if key is not None:
+                refuse(TWO_KEYS, "Idempotency-Key")
+            key = line.key
         payload = payload_of(line, "")
         if len(payload) > self._message_size:
             raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {self._message_size}")
@@ -118,9 +123,9 @@ class Publishing:
             delay=query.delay if line.delay is None else line.delay,
             ttl=query.ttl if line.ttl is None else line.ttl,
             headers=line.headers,
-            keys=None if line.key is None else [line.key],
+            keys=None if key is None else [key],
         )
-        return options, line.key, payload
+        return options, key, payload
 
     async def _store(self, queue: str, part: Slice) -> int:
         """Store a slice, and give the number of its messages."""
@@ -288,14 +293,12 @@ def header_text(text: str) -> str:
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
-def _query_without_fields(request: web.Request) -> PublishQuery:
-    """What the query says of a batch or a stream, whose other options are in its body."""
+def said_beside(request: web.Request) -> tuple[PublishQuery, str | None]:
+    """What the query says of a batch or a stream, whose other options are in its body, and its key."""
     said = said_by_headers(request)
-    if said.key is not None:
-        refuse("Idempotency-Key is for one message; here each message may have a key of its own", "Idempotency-Key")
     if said.headers or said.fields:
         refuse("header fields that begin with Gmq- are for one message; here the body has its headers and options")
-    return query_of(request, PublishQuery)
+    return query_of(request, PublishQuery), said.key
 
 
 def payload_of(message: BatchMessage, where: str) -> bytes:
@@ -307,13 +310,20 @@ def payload_of(message: BatchMessage, where: str) -> bytes:
     return message.payload or b""
 
 
-def keys_of(messages: Sequence[BatchMessage]) -> list[str] | None:
-    """The keys of a batch, where it has some."""
+def keys_of(messages: Sequence[BatchMessage], key: str | None) -> list[str] | None:
+    """The keys of a batch, its messages' own or those that follow from the key of the whole."""
     keys = [message.key for message in messages if message.key is not None]
+    if key is not None:
+        if keys:
+            refuse(TWO_KEYS, "Idempotency-Key")
+        return [f"{key}/{place}" for place in range(len(messages))]
     if keys and len(keys) < len(messages):
         at = next(at for at, message in enumerate(messages) if message.key is None)
         refuse(f"messages[{at}].key is missing; either all messages of a batch have a key, or none", f"messages[{at}].key")
     return keys or None
+
+
+TWO_KEYS = "a message has a key of its own, and there is Idempotency-Key for all; it may be one of them"
 
 
 def check_canonical(data: bytes) -> None:

@@ -6,6 +6,7 @@ the broker, as for the wire.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -61,6 +62,8 @@ def _list(description: str, most: int = MAX_COUNT) -> Meta:
 NAME_SCHEMA: dict[str, Any] = {"minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": NAME, "format": "queue-name"}
 """A queue's name, as far as JSON Schema can say it."""
 
+KEY_SCHEMA: dict[str, Any] = {"minLength": 1, "maxLength": MAX_KEY_BYTES, "format": "key"}
+
 Name = Annotated[str, Meta(description="a queue's name", extra_json_schema=NAME_SCHEMA)]
 Count = Annotated[int, _number(1, MAX_COUNT, "messages, at most", default=1)]
 Wait = Annotated[float, _number(0, MAX_WAIT, "seconds to wait for a message where there is none", default=0)]
@@ -83,7 +86,7 @@ Key = Annotated[
     str,
     Meta(
         description=f"deduplication key, up to {MAX_KEY_BYTES} bytes: a repeat stores nothing and answers the id of the first",
-        extra_json_schema={"minLength": 1, "maxLength": MAX_KEY_BYTES, "format": "key"},
+        extra_json_schema=KEY_SCHEMA,
     ),
 ]
 Payload = Annotated[bytes, Meta(description="the message in base64", extra_json_schema={"pattern": BASE64})]
@@ -197,7 +200,7 @@ class MoveBody(Body):
     count: Annotated[int, _number(1, MAX_MOVE, "messages, at most", default=MAX_MOVE)] | None = None
 
 
-PolicyNumbers: dict[str, dict[str, Any]] = {
+POLICY_RANGES: dict[str, dict[str, Any]] = {
     "max_messages": {"minimum": 1},
     "max_deliveries": {"minimum": 1, "maximum": MAX_DELIVERIES},
     "dead_letter": NAME_SCHEMA,
@@ -226,10 +229,20 @@ def decode(kind: type[S], data: bytes) -> S:
     try:
         return decoder.decode(data)  # type: ignore[no-any-return]  # it is of this kind
     except msgspec.ValidationError as error:
-        raise _explained(error) from error
+        if "`int" not in str(error) or "`float`" not in str(error):
+            raise _explained(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = str(error).removeprefix("JSON is malformed: ")
         refuse(f"the body is not JSON: {text[:1].lower()}{text[1:]}")
+    try:  # for JSON, 6.0 is a whole number
+        return msgspec.convert(json.loads(data, parse_float=_whole), kind)
+    except msgspec.ValidationError as error:
+        raise _explained(error) from error
+
+
+def _whole(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def read_query(kind: type[Q], given: list[tuple[str, str]]) -> Q:
@@ -259,6 +272,8 @@ def scalar(name: str, text: str) -> object:
     """The number, or the true, that stands in a query or a header field."""
     try:
         value: object = _decode_scalar(text)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         value = text
     if not isinstance(value, int | float):

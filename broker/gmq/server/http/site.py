@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gmq.server.http import api, health
+from gmq.server.http import api, health, openapi, reference
 from gmq.server.http.counting import counting
 from gmq.server.http.guard import Guard
 from gmq.server.http.problem import problems
@@ -25,6 +25,8 @@ def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     health.add_routes(app, hub)
     exposition.add_routes(app, hub)
     api.add_routes(app, hub)
+    openapi.add_routes(app, hub)
+    reference.add_routes(app, hub)
     return app
 
 

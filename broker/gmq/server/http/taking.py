@@ -45,10 +45,8 @@ class Taking:
         return await self._take(request, body.queues, body)
 
     async def _take(self, request: web.Request, queues: Sequence[str], asked: TakeQuery | TakeBody) -> web.StreamResponse:
-        raw = wants_raw(request)
-        if raw and asked.count is not None and asked.count > 1:
-            refuse(f"count is {asked.count}; a raw reply has one message: accept {JSON} for more", "count")
         count = 1 if asked.count is None else asked.count
+        raw = wants_raw(request, several=count > 1)
         outcome: Outcome[Taken] | Waiter
         if asked.wait is None:
             outcome = self._broker.take(queues, count, asked.lease)
@@ -108,22 +106,20 @@ def field_name(name: str) -> str:
 _TOKEN = frozenset(b"!#$&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
-def wants_raw(request: web.Request) -> bool:
-    """Whether the reply is to be the message as it is; JSON is what the client has to name.
+def wants_raw(request: web.Request, *, several: bool) -> bool:
+    """Whether the reply is to be the message as it is: where there may be several, or the client names JSON, it is JSON.
 
     Raises:
         web.HTTPNotAcceptable: it accepts neither.
     """
     accepted = qualities(",".join(request.headers.getall("Accept", ["*/*"])))
-    as_json, raw = accepted.get(JSON), accepted.get(RAW)
-    whole = accepted.get("application/*", accepted.get("*/*", 0.0))
-    if as_json is not None and as_json >= (whole if raw is None else raw) and as_json > 0:
-        return False
-    if (whole if raw is None else raw) > 0:
-        return True
-    if as_json is not None and as_json > 0:
-        return False
-    raise web.HTTPNotAcceptable(text=f"the reply is {RAW} or {JSON}, and Accept has neither")
+    any_kind = accepted.get("application/*", accepted.get("*/*", 0.0))
+    as_json, raw = accepted.get(JSON, any_kind), accepted.get(RAW, any_kind)
+    if several:
+        raw = 0.0
+    if not as_json and not raw:
+        raise web.HTTPNotAcceptable(text=f"the reply is {JSON}, or {RAW} for one message; Accept has {request.headers['Accept']}")
+    return raw > as_json or (raw == as_json and JSON not in accepted)
 
 
 def qualities(accept: str) -> dict[str, float]:
