@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gmq.server.http import api, health, openapi, reference
+from gmq.server.http import api, console, health, openapi, reference
 from gmq.server.http.counting import counting
 from gmq.server.http.guard import Guard
 from gmq.server.http.problem import problems
@@ -27,6 +27,7 @@ def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     api.add_routes(app, hub)
     openapi.add_routes(app, hub)
     reference.add_routes(app, hub)
+    console.add_routes(app, hub)
     return app
 
 

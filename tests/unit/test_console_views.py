@@ -1,0 +1,172 @@
+"""What the console's stream looks at, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from gmq.auth import Authenticator
+from gmq.broker import Broker
+from gmq.message import GmqError, Limits, Measure, QueuePolicy, Totals
+from gmq.server.http.lookout import Lookout
+from gmq.server.http.views import Meter, Query, parse_query
+from gmq.server.hub import Hub
+from gmq.storage.memory import MemoryStorage
+
+MANY = 10_000
+LONGEST_BLOCK = 0.05
+"""Seconds; slices take 2 ms, the rest is for a busy machine."""
+
+
+class WatchedStorage(MemoryStorage):
+    """Counts how often it is looked at, and may refuse to tell of one queue."""
+
+    looks = 0
+    trouble: str | None = None
+
+    def measured(self) -> Iterator[Measure]:
+        self.looks += 1
+        return super().measured()
+
+    def info(self, queue: str) -> Any:
+        if self.trouble is not None:
+            raise GmqError("unavailable", self.trouble)
+        return super().info(queue)
+
+    @property
+    def problem(self) -> str | None:
+        return self.trouble
+
+
+def make_hub() -> tuple[Hub, WatchedStorage]:
+    limits = Limits(queues=2 * MANY)
+    storage = WatchedStorage(limits, lambda _: QueuePolicy())
+    return Hub(Broker(storage, limits), Authenticator(None), line_limit=1, request_timeout=1, max_connections=1), storage
+
+
+def run(work: Callable[[Hub, WatchedStorage], Coroutine[Any, Any, None]]) -> None:
+    async def all_of_it() -> None:
+        hub, storage = make_hub()
+        await work(hub, storage)
+        await storage.close()
+
+    asyncio.run(all_of_it())
+
+
+def test_rates_are_measured_over_two_seconds_and_start_anew_with_a_new_queue() -> None:
+    meter = Meter()
+    assert meter.rates(Totals(published=10), 100.0) is None
+    rates = meter.rates(Totals(published=15, delivered=2), 100.5)
+    assert rates is not None
+    assert (rates.published, rates.delivered) == (10, 4)
+    for step in range(1, 11):
+        rates = meter.rates(Totals(published=15 + step), 100.5 + step / 2)
+    assert rates is not None
+    assert rates.published == pytest.approx(2)
+    assert meter.rates(Totals(published=1), 106.0) is None, "a queue that was made anew has no rates before it is seen twice"
+
+
+@pytest.mark.parametrize(
+    "query", [{"sort": "age"}, {"sort": "--name"}, {"page": "-1"}, {"page": "x"}, {"page": "1" * 7}, {"search": "x" * 256}]
+)
+def test_a_query_that_means_nothing_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(GmqError) as refusal:
+        parse_query(query.items())
+    assert refusal.value.code == "bad_request"
+    assert next(iter(query)) in refusal.value.text
+
+
+def test_a_view_has_one_page_of_what_was_searched_for_sorted() -> None:
+    async def work(hub: Hub, storage: WatchedStorage) -> None:
+        for number in range(250):
+            storage.publish(f"Team.{number:03}", [b"x"] * (1 + number % 7), 7, None)
+        storage.publish("other", [b"x"], 1, None)
+        lookout = Lookout(hub, 0.0)
+        await lookout.look()
+        first, last, most, one, none = queries = (
+            Query(search="team"), Query(search="team", page=99), Query(sort="ready", descending=True),
+            Query(queue="other"), Query(queue="no"),
+        )  # fmt: skip
+        views = await lookout.views(queries)
+        page = views[first].page
+        assert page is not None
+        assert (page.found, page.page, page.pages, len(page.rows)) == (250, 0, 3, 100)
+        assert [row.queue for row in page.rows[:2]] == ["Team.000", "Team.001"]
+        page = views[last].page
+        assert page is not None
+        assert (page.page, len(page.rows)) == (2, 50), "a page beyond the last is the last"
+        page = views[most].page
+        assert page is not None
+        assert {row.ready for row in page.rows[:35]} == {7}
+        detail = views[one].detail
+        assert detail is not None
+        assert (detail.row.queue, detail.row.ready, detail.totals.published) == ("other", 1, 1)
+        assert views[none].gone
+        assert not views[one].gone
+        sums = views[first].sums
+        assert sums is not None
+        assert (sums.queues, sums.ready) == (251, sum(1 + number % 7 for number in range(250)) + 1)
+
+    run(work)
+
+
+def test_the_rates_of_all_queues_do_not_forget_those_that_are_gone() -> None:
+    async def work(hub: Hub, storage: WatchedStorage) -> None:
+        lookout = Lookout(hub, 0.0)
+        storage.publish("short-lived", [b"x"] * 100, 100, None)
+        await lookout.look()
+        storage.publish("short-lived", [b"x"] * 50, 50, None)
+        storage.delete("short-lived")
+        await lookout.look()
+        rates = (await lookout.views([Query()]))[Query()].rates
+        assert rates is not None
+        assert rates.published > 0
+
+    run(work)
+
+
+def test_a_view_tells_why_the_storage_does_not() -> None:
+    async def work(hub: Hub, storage: WatchedStorage) -> None:
+        storage.publish("orders", [b"x"], 1, None)
+        storage.trouble = "the disk is full"
+        lookout = Lookout(hub, 0.0)
+        await lookout.look()
+        query = Query(queue="orders")
+        view = (await lookout.views([query]))[query]
+        assert view.broker.problem == "the disk is full"
+        assert view.detail is None
+        assert not view.gone, "a storage that does not answer has not said that the queue is gone"
+
+    run(work)
+
+
+def test_looking_at_ten_thousand_queues_lets_others_go_on() -> None:
+    async def work(hub: Hub, storage: WatchedStorage) -> None:
+        for number in range(MANY):
+            storage.publish(f"team-{number % 40:02}.queue-{number:05}", [b"x"], 1, None)
+        longest = 0.0
+        done = False
+
+        async def others() -> None:
+            nonlocal longest
+            last = perf_counter()
+            while not done:
+                await asyncio.sleep(0)
+                now = perf_counter()
+                longest = max(longest, now - last)
+                last = now
+
+        task = asyncio.create_task(others())
+        lookout = Lookout(hub, 0.0)
+        for _ in range(5):
+            await lookout.look()
+            await lookout.views([Query(sort="ready", descending=True), Query(search="9"), Query(page=50)])
+        done = True
+        await task
+        assert longest < LONGEST_BLOCK, f"others had to wait {longest * 1000:.1f} ms"
+
+    run(work)
