@@ -8,9 +8,9 @@ from typing import Final
 from benchmarks import targets
 from benchmarks.mariadb import GmqOnMariaDb, MariaDb
 from benchmarks.plain_sql import PlainSql
-from benchmarks.servers import Beanstalkd, Echo, Entrant, Gmq, Nats, Redis
+from benchmarks.servers import BareHttp, Beanstalkd, Echo, Entrant, Gmq, HttpGmq, Nats, Redis
 from benchmarks.targets import Target
-from benchmarks.work import Row, durable_rows, rows, sql_rows
+from benchmarks.work import Row, durable_rows, http_rows, rows, sql_rows
 from benchmarks.yardsticks import Disk
 
 
@@ -56,5 +56,13 @@ SECTIONS: Final = (
         targets.SQL,
         requests=50,
         database=_DATABASE,
+    ),
+    Section(
+        "http",
+        "Over HTTP, in memory",
+        (BareHttp(), HttpGmq()),
+        http_rows(),
+        targets.HTTP,
+        requests=150,
     ),
 )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import dialects
+from benchmarks import dialects, http_dialects
 from benchmarks.load import BenchmarkError, blaming, connect, converse
 
 START: Final = 60  # seconds in which a server has to answer
@@ -149,6 +149,37 @@ class Echo(Server):
 
     def version(self) -> str:
         return f"uvloop {importlib.metadata.version('uvloop')}"
+
+    def _program(self) -> str:
+        return sys.executable
+
+
+class HttpGmq(Gmq):
+    """The broker of this repository, spoken to over HTTP."""
+
+    @property
+    def dialect(self) -> dialects.Dialect:
+        return http_dialects.Http()
+
+    def config(self, port: int, folder: Path) -> dict[str, object]:
+        return {**super().config(free_port(), folder), "http": {"port": port, "interface": "127.0.0.1"}}
+
+
+class BareHttp(Server):
+    """A server that answers every request with 201, see bare.py."""
+
+    name = "aiohttp"
+    keeps = False
+
+    @property
+    def dialect(self) -> dialects.Dialect:
+        return http_dialects.Bare()
+
+    def command(self, port: int, folder: Path) -> list[str]:  # noqa: ARG002
+        return [self._program(), "-m", "benchmarks.bare", str(port)]
+
+    def version(self) -> str:
+        return importlib.metadata.version("aiohttp")
 
     def _program(self) -> str:
         return sys.executable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.results import OURS, Results, Sample
-from benchmarks.work import MANY, SMALL, Operation, Row, Shape
+from benchmarks.work import HTTP_BATCH, MANY, SMALL, Operation, Row, Shape
 
 ONE: Final = Shape(1, 1, SMALL)
 SIXTEEN: Final = Shape(16, 16, SMALL)
@@ -79,6 +79,18 @@ def spread(times: float) -> Target:
     return Target(f"publish {MANY_QUEUES}, against one queue", times, at_least=True, unit=" x", measure=measure)
 
 
+def batches(times: float) -> Target:
+    """Publishes in batches, at least so many times as many messages as publishes one by one."""
+    shapes = (Shape(16, 1, SMALL, HTTP_BATCH), Shape(16, 1, SMALL))
+
+    def measure(results: Results) -> float | None:
+        samples = [results.samples.get(Row(Operation.PUBLISH, shape), {}).get(OURS, []) for shape in shapes]
+        ratios = [batch.rate() / one.rate() for batch, one in zip(*samples, strict=False)]
+        return statistics.median(ratios) if ratios else None
+
+    return Target(f"messages of publish {shapes[0]}, against {shapes[1]}", times, at_least=True, unit=" x", measure=measure)
+
+
 def start_up(seconds: float) -> Target:
     def measure(results: Results) -> float | None:
         footprint = results.footprints.get(OURS)
@@ -121,4 +133,9 @@ DURABLE: Final = (
 SQL: Final = (
     faster(Operation.PUBLISH, "sql", "INSERT + COMMIT on 16 connections", 5),
     faster(Operation.TAKE, "sql", "SELECT ... SKIP LOCKED + DELETE + COMMIT on 16 connections", 5),
+)
+
+HTTP: Final = (
+    faster(Operation.PUBLISH, "aiohttp", "a bare handler that answers 201", 0.8, Shape(16, 1, SMALL)),
+    batches(40),
 )

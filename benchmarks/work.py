@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 BATCH: Final = 64  # messages
+HTTP_BATCH: Final = 100  # messages
 MANY: Final = 256  # queues
 SMALL: Final = 128  # bytes
 LARGE: Final = 1024  # bytes
@@ -102,6 +103,12 @@ def durable_rows() -> tuple[Row, ...]:
 def sql_rows() -> tuple[Row, ...]:
     """The rows of the small size without batches."""
     return tuple(row for row in rows((SMALL,)) if row.shape.batch == 1)
+
+
+def http_rows() -> tuple[Row, ...]:
+    """Publishes and takes one by one, and in batches of a hundred."""
+    shapes = (Shape(1, 1, SMALL), Shape(16, 1, SMALL), Shape(16, 1, SMALL, HTTP_BATCH))
+    return tuple(Row(operation, shape) for shape in shapes for operation in (Operation.PUBLISH, Operation.TAKE))
 
 
 def payloads(count: int, size: int, seed: int) -> list[bytes]:

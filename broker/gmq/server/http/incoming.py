@@ -43,7 +43,7 @@ def query_of(request: web.Request, kind: type[Q]) -> Q:
         GmqError: `bad_request`, which names the field.
     """
     url = request.rel_url
-    return read_query(kind, list(url.query.items()) if url.raw_query_string else [])
+    return read_query(kind, list(url.query.items())) if url.raw_query_string else kind()
 
 
 async def json_body(request: web.Request, kind: type[S], limit: int, timeout: float) -> S:  # noqa: ASYNC109  # as below

@@ -42,7 +42,7 @@ class Publishing:
         self._line_limit = line_limit(self._message_size)
         self.batch_limit = line_limit(max(self._message_size, MAX_SLICE_BYTES))
 
-    async def publish(self, request: web.Request) -> web.Response:
+    async def publish(self, request: web.Request) -> web.StreamResponse:
         """Publish what the body has, by its type."""
         kind = request.headers.get("Content-Type")
         if kind is not None and "json" in kind.lower():
@@ -55,7 +55,7 @@ class Publishing:
         options = raw_options(request)
         payload = await body_of(request, self._message_size, self._timeout)
         outcome = self._broker.publish(queue, (payload,), len(payload), options)
-        return replies.published((await done(self._broker, outcome))[0])
+        return replies.published(request, (await done(self._broker, outcome))[0])
 
     async def _publish_batch(self, request: web.Request) -> web.Response:
         queue, (query, key) = queue_of(request), said_beside(request)
@@ -64,7 +64,7 @@ class Publishing:
         check_canonical(data)
         messages = batch.messages
         check_count("messages", messages)
-        payloads = [payload_of(message, f"messages[{at}]") for at, message in enumerate(messages)]
+        payloads = payloads_of(messages)
         options = publish_options(
             len(payloads),
             priority=query.priority if batch.priority is None else batch.priority,
@@ -225,19 +225,16 @@ class Headers(Struct):
     fields: list[tuple[str, str]]
 
 
+NOTHING = Headers(None, {}, [])
+
+
 def raw_options(request: web.Request) -> Options | None:
     """What the query and the header fields say of a message that is the whole body."""
     url = request.rel_url
     given = list(url.query.items()) if url.raw_query_string else []
-    said: Headers | None = None
-    for name, _ in request.raw_headers:
-        if name[:4].lower() == b"gmq-" or name.lower() == b"idempotency-key":
-            said = said_by_headers(request)
-            break
-    if said is None:
-        if not given:
-            return None
-        said = Headers(None, {}, [])
+    said = said_by_headers(request)
+    if said is NOTHING and not given:
+        return None
     query = read_query(PublishQuery, given + said.fields)
     keys = None if said.key is None else [said.key]
     return publish_options(1, priority=query.priority, delay=query.delay, ttl=query.ttl, headers=said.headers, keys=keys)
@@ -249,6 +246,11 @@ def said_by_headers(request: web.Request) -> Headers:
     Raises:
         GmqError: `bad_request`, one of them is unknown, there twice, or malformed.
     """
+    for raw, _ in request.raw_headers:
+        if raw[:4].lower() == b"gmq-" or (raw[:1] in b"Ii" and raw.lower() == b"idempotency-key"):
+            break
+    else:
+        return NOTHING
     said = Headers(None, {}, [])
     for field_name, value in request.headers.items():
         name = str(field_name)  # it is of a class of its own
@@ -287,6 +289,8 @@ _HEXADECIMAL = set("0123456789abcdefABCDEF")
 
 def header_text(text: str) -> str:
     """A text as a header field has it."""
+    if text.isascii() and text.isprintable() and "%" not in text:
+        return text
     return quote(text, safe=_PRINTABLE)
 
 
@@ -308,6 +312,14 @@ def payload_of(message: BatchMessage, where: str) -> bytes:
     if message.text is not None:
         return message.text.encode()
     return message.payload or b""
+
+
+def payloads_of(messages: Sequence[BatchMessage]) -> Sequence[bytes]:
+    """What the messages of a batch have."""
+    payloads = [message.payload for message in messages if message.text is None]
+    if len(payloads) == len(messages) and None not in payloads:
+        return payloads  # type: ignore[return-value]  # none of them is None
+    return [payload_of(message, f"messages[{at}]") for at, message in enumerate(messages)]
 
 
 def keys_of(messages: Sequence[BatchMessage], key: str | None) -> list[str] | None:

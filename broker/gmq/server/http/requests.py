@@ -252,7 +252,7 @@ def read_query(kind: type[Q], given: list[tuple[str, str]]) -> Q:
         GmqError: `bad_request`, which names the field.
     """
     values: dict[str, Any] = {}
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    fields = kind.__struct_fields__
     for name, text in given:
         if name not in fields:
             refuse(f"the query has {quote(name)}; it may have {', '.join(fields) or 'nothing'}", name)

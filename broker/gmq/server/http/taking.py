@@ -112,7 +112,10 @@ def wants_raw(request: web.Request, *, several: bool) -> bool:
     Raises:
         web.HTTPNotAcceptable: it accepts neither.
     """
-    accepted = qualities(",".join(request.headers.getall("Accept", ["*/*"])))
+    accept = request.headers.get("Accept")
+    if accept is None or accept == "*/*":
+        return not several
+    accepted = qualities(",".join(request.headers.getall("Accept")))
     any_kind = accepted.get("application/*", accepted.get("*/*", 0.0))
     as_json, raw = accepted.get(JSON, any_kind), accepted.get(RAW, any_kind)
     if several:
