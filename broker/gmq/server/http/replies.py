@@ -126,7 +126,9 @@ class Prepared(web.StreamResponse):
 def published(request: web.Request, number: int) -> web.StreamResponse:
     """The reply to a publish of one message: `Published`, written quickly."""
     body = b'{"id":%d}' % number
-    if not request.keep_alive or request.version != HttpVersion11:
+    transport = request.transport
+    if not request.keep_alive or request.version != HttpVersion11 or transport is None or transport.get_write_buffer_size():
+        # To a client that does not read, aiohttp waits with the next reply until it does.
         return web.Response(body=body, status=201, headers=_HEADERS)
     second = int(time.time())
     if second != _date.second:
