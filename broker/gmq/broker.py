@@ -138,19 +138,18 @@ class Broker:
         if self._headroom < 0:
             self._check_memory(cost)
 
-    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes]) -> Sequence[int | GmqError]:
-        """Publish one message to each of several queues, see `Storage.publish_spread`."""
-        size = sum(map(len, payloads))
+    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes], size: int) -> Sequence[int | GmqError]:
+        """Publish one message to each of several queues, of `size` bytes together, see `Storage.publish_spread`."""
         cost = size + len(payloads) * MESSAGE_COST
         good = size <= self._message_size or max(map(len, payloads)) <= self._message_size
         if good and self._headroom >= cost and self._names.issuperset(queues):
             self._headroom -= cost
-            return self.storage.publish_spread(queues, payloads)
+            return self.storage.publish_spread(queues, payloads, size)
         results: list[int | GmqError] = []
         for queue, payload in zip(queues, payloads, strict=True):
             try:
                 self._check_publish(queue, (payload,), len(payload), None)
-                results += self.storage.publish_spread((queue,), (payload,))
+                results += self.storage.publish_spread((queue,), (payload,), len(payload))
             except GmqError as error:  # one that is refused must not keep the others
                 results.append(error)
         return results

@@ -15,13 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import accumulate, groupby
+from operator import add
 from typing import ClassVar, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import Struct
 
-from gmq.message import MAX_COUNT, Dead, GmqError, Message, Taken
+from gmq.message import MAX_COUNT, Dead, Message, Taken
 
 REMEMBERED = 4096
 """Queues whose prepared bytes, and lines of takes whose meaning, are kept."""
@@ -117,13 +118,18 @@ class Acknowledges(Struct, gc=False):
 
 
 class Spread(Struct, gc=False):
-    """Publishes of one message each, to several queues."""
+    """Publishes of one message each, to several queues; `size` is the bytes of all payloads.
+
+    `ends` tells where each line ends in the chunk that they all came in, where that is known.
+    """
 
     operation: ClassVar[str] = "P"
     width: ClassVar[int] = 0
 
     queues: Sequence[str]
     payloads: Sequence[bytes]
+    size: int
+    ends: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -138,12 +144,14 @@ class Spread(Struct, gc=False):
         if stop - start == 1:
             payload = self.payloads[start]
             return Publishes(self.queues[start], (payload,), len(payload))
-        return Spread(self.queues[start:stop], self.payloads[start:stop])
+        payloads = self.payloads[start:stop]
+        return Spread(self.queues[start:stop], payloads, sum(map(len, payloads)))
 
     @classmethod
     def join(cls, runs: Sequence[Spread]) -> Spread:
         """Runs with equal keys, as one."""
-        return cls([queue for run in runs for queue in run.queues], [payload for run in runs for payload in run.payloads])
+        queues, payloads = [queue for run in runs for queue in run.queues], [payload for run in runs for payload in run.payloads]
+        return cls(queues, payloads, sum([run.size for run in runs]))
 
 
 Run: TypeAlias = Publishes | Spread | Takes | Acknowledges
@@ -180,6 +188,12 @@ _decode_acknowledges: Callable[[bytes], list[PlainAcknowledge]] = msgspec.json.D
 # A padded payload whose last character has bits that belong to nothing: msgspec lets it pass, RFC 4648 (section 3.5) lets us refuse it.
 _LAST_BEFORE_ONE_PAD = b"AEIMQUYcgkosw048"
 _LAST_BEFORE_TWO_PADS = b"AQgw"
+# How a line may end with a payload of no, one or two pads.
+_ENDINGS = (
+    frozenset((b'"}\n',)),
+    frozenset(b'%c="}\n' % last for last in _LAST_BEFORE_ONE_PAD),
+    frozenset(b'%c=="}\n' % last for last in _LAST_BEFORE_TWO_PADS),
+)
 _not_canonical = re.compile(rb'=(?:(?<=[^%b=]=)"|="(?<=[^%b]=="))' % (_LAST_BEFORE_ONE_PAD, _LAST_BEFORE_TWO_PADS)).search
 # A newline that is not between the end of an object and the beginning of the next, or of nothing. (A plain object has none inside.)
 _odd_newline = re.compile(rb"\n(?:(?<!}\n)|(?!{|\Z))").search
@@ -220,7 +234,12 @@ def _spreads(lines: Sequence[Plain]) -> Iterator[Run]:
     publishes = cast("Sequence[PlainPublish]", lines)
     for start in range(0, len(publishes), MAX_COUNT):
         part = publishes[start : start + MAX_COUNT]
-        yield Spread([line.queue for line in part], [line.payload for line in part])
+        yield _spread_of(part)
+
+
+def _spread_of(lines: Sequence[PlainPublish]) -> Spread:
+    payloads = [line.payload for line in lines]
+    return Spread([line.queue for line in lines], payloads, sum(map(len, payloads)))
 
 
 def _runs(lines: Iterable[Plain]) -> Iterator[Run]:
@@ -257,7 +276,7 @@ def decode_run(chunk: bytes) -> Run | None:
         if count * length == len(chunk) and chunk == line * count:
             return _repeated(line, count)
         if chunk.startswith(_PUBLISH):
-            return _publishes(chunk, _decode_publishes(line)[0].queue)
+            return _all_publishes(chunk, _decode_publishes(line)[0].queue, length)
         if chunk.startswith(b'{"operation":"A"'):
             lines = _decode_acknowledges(chunk)
             return Acknowledges([line.receipt for line in lines]) if _is_sound(chunk, len(lines)) else None
@@ -290,6 +309,38 @@ def _take(line: bytes) -> Takes | None:
     if len(lines) != 1 or not isinstance(lines[0], PlainTake):
         return None
     return Takes(lines[0].queue, lines[0].lease, 1, len(line))
+
+
+def _all_publishes(chunk: bytes, queue: str, second: int) -> Publishes | Spread | None:
+    """The publishes in a chunk's lines where all are to `queue`, as the first one is, or each seems to be to another; else None.
+
+    The second line begins at `second`.
+    """
+    last = chunk.rindex(b"\n", 0, -1) + 1
+    same = b'%b"%b"' % (_PUBLISH, queue.encode())
+    if chunk.startswith(same, second):
+        return _publishes(chunk, queue) if chunk.startswith(same, last) else None
+    if not chunk.startswith(_PUBLISH, second) or not chunk.startswith(_PUBLISH, last):
+        return None
+    run = _spread_of(_decode_publishes(chunk))
+    run.ends = _minimal_ends(chunk, run)
+    return run if run.ends or _is_sound(chunk, len(run)) else None
+
+
+def _minimal_ends(chunk: bytes, run: Spread) -> Sequence[int]:
+    """Where each line of `chunk` ends, where none has a superfluous byte and all base64 is canonical; nothing where that is not clear."""
+    size = len(run.payloads[0])
+    if len(set(map(len, run.payloads))) > 1 or "=" in "".join(run.queues):
+        return ()
+    # As they are decoded, the objects need all bytes but one newline for each. So where a newline stands at the end of each object's
+    # share, there is no other. A payload with pads is the last field, for no name ends like one.
+    frame = _FRAME + (size + 2) // 3 * 4
+    ends = list(accumulate(map(frame.__add__, map(len, run.queues))))
+    pads = -size % 3
+    ending = _TAIL + (pads + 1 if pads else 0)
+    if ends[-1] != len(chunk) or not {chunk[end - ending : end] for end in ends} <= _ENDINGS[pads]:
+        return ()
+    return ends
 
 
 def _publishes(chunk: bytes, queue: str) -> Publishes | None:
@@ -355,9 +406,19 @@ class Delivered(Struct, gc=False):
     dead: Dead | None
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _published_head(queue: str) -> bytes:
-    return b'{"operation":"P","queue":%b,"payload":"","confirmation":"Y","error":null,"id":' % _encode(queue)
+class PublishedHeads(dict[str, bytes]):
+    """What replies to publishes begin with, by queue. Many are looked up at a time, and a dict gives them for half of what a cached
+    function takes.
+    """
+
+    def __missing__(self, queue: str) -> bytes:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        head = self[queue] = b'{"operation":"P","queue":%b,"payload":"","confirmation":"Y","error":null,"id":' % _encode(queue)
+        return head
+
+
+_published_head = PublishedHeads().__getitem__
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -378,16 +439,11 @@ def published(queue: str, ids: Sequence[int]) -> bytes:
     return head + _encode(list(ids))[1:-1].replace(b",", b"}\n" + head) + b"}\n"
 
 
-def spread(queues: Sequence[str], results: Sequence[int | GmqError]) -> list[bytes | None]:
-    """The replies to publishes to several queues, None in the place of each that was refused."""
-    head = _published_head
-    try:
-        return [b"%b%d}\n" % (head(queue), number) for queue, number in zip(queues, results, strict=True)]  # type: ignore[str-format]  # as below
-    except TypeError:  # an error has no digits
-        return [
-            None if isinstance(result, GmqError) else b"%b%d}\n" % (head(queue), result)
-            for queue, result in zip(queues, results, strict=True)
-        ]
+def spread(queues: Sequence[str], ids: Sequence[int]) -> list[bytes]:
+    """The replies to publishes to several queues."""
+    ends = _encode(ids)[1:-1].replace(b",", b"}\n,").split(b",")
+    ends[-1] += b"}\n"
+    return list(map(add, map(_published_head, queues), ends))
 
 
 def taken(queue: str, payloads: Sequence[bytes]) -> bytes:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NoReturn
 
 from gmq.keys import Keys
+from gmq.lane import Lane
 from gmq.message import (
     DEFAULT_LEASE,
     DEFAULT_PRIORITY,
@@ -52,7 +53,7 @@ class Queue(Stock):
     A storage on disk has a `recorder` that is told each change, and `pages`, from which payloads come back that were dropped from memory.
     """
 
-    __slots__ = ("_keys", "_plain", "_prefix", "_recorder", "_room", "_ttl", "_used", "alarm", "number", "outbox", "policy", "totals")
+    __slots__ = ("_keys", "_open", "_prefix", "_recorder", "_room", "_ttl", "_used", "alarm", "number", "outbox", "policy", "totals")
 
     def __init__(
         self, name: str, number: int, first_id: int, policy: QueuePolicy, now: int, usage: Usage | None = None, *,
@@ -68,6 +69,7 @@ class Queue(Stock):
         self.alarm = NEVER
         self.outbox: list[Message] = []
         self.totals = Totals()
+        self._open: Lane | None  # takes what is published, where nothing becomes of that but a message
         self._set_policy(policy, capacity, now)
 
     # What users do
@@ -83,6 +85,8 @@ class Queue(Stock):
         if self.messages + len(payloads) > self._room:
             self._refuse_full(len(payloads))
         ids = self._add_plain(payloads, size, now)
+        if self.policy.expires is None:
+            self._open = self._lanes[DEFAULT_PRIORITY]
         self.totals.published += len(payloads)
         if self._recorder is not None:
             self._recorder.published(self, ids.start, payloads, now, None)
@@ -91,17 +95,14 @@ class Queue(Stock):
     def append(self, payload: bytes, now: int) -> int | None:
         """Add one plain message where nothing stands in its way; None where `publish` has to look at it.
 
-        The owner records it, and accounts for it in the usage.
+        The owner records it, and accounts for it in the usage. The queue has been used when the message leaves, at the earliest.
         """
-        if now >= self.due or not self._plain or self.messages >= self._room:
-            return None
-        lane = self._lanes.get(DEFAULT_PRIORITY)
-        if lane is None:
+        lane = self._open
+        if lane is None or now >= self.due or self.messages >= self._room:
             return None
         number = self._next_id
         self._next_id = number + 1
         lane.append(number, payload, now)
-        self._used = now
         self.ready += 1
         self.messages += 1
         self.bytes += len(payload)
@@ -300,7 +301,7 @@ class Queue(Stock):
         self.policy = policy
         self._room = min(policy.max_messages or capacity, capacity)
         self._ttl = None if policy.ttl is None else milliseconds(policy.ttl)
-        self._plain = policy.ttl is None and policy.expires is None  # nothing becomes of a publish but a message
+        self._open = None
         self.due = min(self.due, self._idle_at(now))
 
     def idle(self, now: int) -> bool:
@@ -528,3 +529,14 @@ class Queue(Stock):
         self._next_id = max(self._next_id, next_id)
         self._used = now
         self._look_ahead(now)
+
+
+def append_each(queues: Iterable[Queue | None], payloads: Iterable[bytes], now: int) -> list[int]:
+    """Add one plain message to each of some queues, up to the first one that is missing or where something stands in the way; the ids."""
+    ids: list[int] = []
+    for queue, payload in zip(queues, payloads, strict=True):
+        number = None if queue is None else queue.append(payload, now)
+        if number is None:
+            break
+        ids.append(number)
+    return ids

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gmq import plain, protocol
 from gmq.message import Message, Taken
-from gmq.plain import Acknowledges, Publishes, Run, Takes
+from gmq.plain import Acknowledges, Publishes, Run, Spread, Takes
 from gmq.protocol import Acknowledge, BadRequest, Item, Publish, Take
 
 LIMIT = 1 << 20
@@ -53,12 +53,25 @@ chunks = st.one_of(
 )
 
 
+spaced = st.one_of(st.just(""), st.just(""), space)
+publishes = st.builds(
+    '{{"operation":"P"{},"queue":"{}"{},"payload":"{}"}}{}\n'.format,
+    spaced, st.sampled_from(["a", "b", "cc", "ddd", "e="]), spaced, st.sampled_from(["QUI=", "QUI=", "QUM=", "QUJ=", "QUJD"]), spaced,
+)  # fmt: skip
+turned = st.builds(
+    '{{"operation":"P","payload":"{}","queue":"{}"}}\n'.format, st.sampled_from(["QUI=", "QUJ=", "QUJD"]), st.sampled_from(["a", "b="])
+)
+spreads = st.lists(st.one_of(publishes, publishes, turned), min_size=2, max_size=6).map("".join)
+
+
 def single(items: list[Item]) -> list[object]:
     """Items in one form, each request by itself."""
     found: list[object] = []
     for item in items:
         if isinstance(item, Publishes):
             found += [("P", item.queue, payload) for payload in item.payloads]
+        elif isinstance(item, Spread):
+            found += [("P", queue, payload) for queue, payload in zip(item.queues, item.payloads, strict=True)]
         elif isinstance(item, Takes):
             found += [("S", item.queue, item.lease, type(item.lease))] * len(item)
         elif isinstance(item, Acknowledges):
@@ -74,6 +87,7 @@ def single(items: list[Item]) -> list[object]:
     return found
 
 
+TO = '{"operation":"P","queue":"%s","payload":"%s"}'
 WHOLE = '{"operation":"P","queue":"q","payload":"%s"}\n'
 
 
@@ -93,6 +107,35 @@ def test_many_lines_at_once_mean_what_they_mean_one_by_one(chunk: str) -> None:
         assert single(list(found)) == single(list(lines))
     items, _ = protocol.decode_lines(data, LIMIT)
     assert single(list(items)) == single(list(lines))
+
+
+@settings(max_examples=1500, deadline=None)
+@example(chunk=TO % ("a", "QUI=") + TO % ("bb", "QUI=") + "\n\n")
+@example(chunk=TO % ("a", "QUI=") + "\n" + TO % ("b", "QUJ=") + "\n" + TO % ("a", "QUI=") + "\n")
+@example(chunk=TO % ("é", "QUI=") + "\n" + TO % ("b", "QUI=") + "\n")
+@example(chunk=TO % ("a", "QUI=") + "\n" + '{"operation":"P","payload":"QUJ=","queue":"b="}\n' + TO % ("a", "QUI=") + "\n")
+@example(chunk=TO % ("a", "QUJD") + "\n" + '{"operation":"P","queue":"b",\n"payload":"QUJD"}' + TO % ("a", "QUJD") + "\n")
+@given(chunk=spreads)
+def test_publishes_to_several_queues_mean_what_they_mean_one_by_one(chunk: str) -> None:
+    data = chunk.encode()
+    lines = [protocol.decode_line(line, LIMIT) for line in data.split(b"\n") if line and not line.isspace()]
+    found = plain.decode(data)
+    if found is not None:
+        assert single(list(found)) == single(list(lines))
+    run = plain.decode_run(data)
+    if isinstance(run, Spread) and run.ends:
+        assert list(run.ends) == list(accumulate(len(line) for line in data.splitlines(keepends=True)))
+    items, _ = protocol.decode_lines(data, LIMIT)
+    assert single(list(items)) == single(list(lines))
+
+
+def test_publishes_to_several_queues_are_decoded_at_once() -> None:
+    for texts in (("QUJD", "QUJD", "QUJD"), ("QUI=", "QUM=", "QUI="), ("QQ==", "Qg==", "QQ=="), ("QUJD", "QUI=", "QQ==")):
+        lines = [TO % (queue, text) + "\n" for queue, text in zip(("a", "bb", "é"), texts, strict=True)]
+        run = plain.decode_run("".join(lines).encode())
+        assert isinstance(run, Spread)
+        assert single([run]) == [("P", queue, base64.b64decode(text)) for queue, text in zip(("a", "bb", "é"), texts, strict=True)]
+        assert run.size == sum(map(len, run.payloads))
 
 
 def test_plain_lines_are_decoded_at_once() -> None:

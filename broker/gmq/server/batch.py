@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
@@ -110,7 +111,7 @@ class Batch:
             joined = b"".join(chunks)
             run = None if b"\\" in joined else plain.decode_run(joined)
             if run is not None and len(run) <= MAX_COUNT:
-                self._serve_run(run, shared_out(members, chunks, run.width))
+                self._serve_run(run, shared_out(members, chunks, run))
                 return
         self._serve_groups(members, chunks)
 
@@ -231,12 +232,20 @@ def release(held: Sequence[tuple[Member, Any]], answered: Callable[[], None], co
         member.release(one, error)
 
 
-def shared_out(members: Sequence[Member], chunks: Sequence[bytes], width: int) -> list[Share]:
-    """Which of the requests in a run came from whom; `width` is the run's."""
+def shared_out(members: Sequence[Member], chunks: Sequence[bytes], run: Run) -> list[Share]:
+    """Which of the requests in a run came from whom."""
+    width = run.width
+    ends = run.ends if isinstance(run, Spread) else ()
     shares: list[Share] = []
-    start = 0
+    start = size = 0
     for member, chunk in zip(members, chunks, strict=True):
-        stop = start + (len(chunk) // width if width else chunk.count(b"\n"))
+        if width:
+            stop = start + len(chunk) // width
+        elif ends:
+            size += len(chunk)
+            stop = bisect_right(ends, size, start)
+        else:
+            stop = start + chunk.count(b"\n")
         shares.append(Share(member, start, stop))
         start = stop
     return shares

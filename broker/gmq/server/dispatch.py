@@ -304,14 +304,17 @@ def answered(outcome: Outcome[T], render: Callable[[T], bytes]) -> bytes | Pendi
 
 def spread(broker: Broker, run: Spread, counts: Counts) -> list[bytes]:
     """Publish to several queues of a storage that answers at once; the replies."""
-    results = broker.publish_spread(run.queues, run.payloads)
-    replies = plain.spread(run.queues, results)
-    for place, result in enumerate(results) if None in replies else ():
+    results = broker.publish_spread(run.queues, run.payloads, run.size)
+    counts.requests["P"] += len(run)
+    try:
+        return plain.spread(run.queues, cast("Sequence[int]", results))
+    except TypeError:  # an error is no number
+        replies = plain.spread(run.queues, [0 if isinstance(result, GmqError) else result for result in results])
+    for place, result in enumerate(results):
         if isinstance(result, GmqError):
             counts.refusals["P", result.code] += 1
             replies[place] = protocol.refusal(run.part(place, place + 1), result)
-    counts.requests["P"] += len(run)
-    return cast("list[bytes]", replies)
+    return replies
 
 
 def acknowledged_singly(run: Acknowledges, settled: Settled, counts: Counts) -> list[bytes]:

@@ -108,10 +108,10 @@ class Storage(ABC):
         """
         return self.publish(queue, payloads, size, None)  # type: ignore[return-value]  # ids alone are such a result
 
-    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes]) -> Sequence[int | GmqError]:
+    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes], size: int) -> Sequence[int | GmqError]:  # noqa: ARG002
         """Publish one message to each of several queues, some of which may be the same; for storages that answer at once.
 
-        The result has an id for each, or the error that refuses it.
+        The payloads have `size` bytes together. The result has an id for each, or the error that refuses it.
         """
         results: list[int | GmqError] = []
         for queue, payload in zip(queues, payloads, strict=True):

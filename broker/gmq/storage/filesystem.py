@@ -312,9 +312,9 @@ class FilesystemStorage(LocalStorage):
     def _moved(self, source: Queue, target: Queue, ids: Sequence[int], messages: Sequence[Message]) -> None:
         self._ledger.moved(source, target, ids, messages)
 
-    def _appended(self, queues: Sequence[str], ids: Sequence[int], payloads: Sequence[bytes], now: int) -> None:
-        known = self._queues
-        self._ledger.appended([known[name].number for name, _ in zip(queues, ids, strict=False)], ids, payloads, now)
+    def _appended(self, queues: Sequence[Queue], ids: Sequence[int], payloads: Sequence[bytes], size: int, now: int) -> None:
+        super()._appended(queues, ids, payloads, size, now)
+        self._ledger.appended(queues, ids, payloads, now)
 
     def commit(self) -> Future[None] | None:
         return self._ledger.commit()

@@ -190,14 +190,14 @@ class Ledger:
         if keys is not None:
             self.filed[queue.number].keys += len(keys)
 
-    def appended(self, queues: Sequence[int], ids: Sequence[int], payloads: Sequence[bytes], now: int) -> None:
-        """Plain messages came, one to each of some queues; there may be more payloads than ids."""
+    def appended(self, queues: Sequence[Queue], ids: Sequence[int], payloads: Sequence[bytes], now: int) -> None:
+        """Plain messages came, one to each of some queues."""
         if now != self._published or len(self._queues) >= TOGETHER:
             self.flush()
             self._published = now
-        self._queues += queues
+        self._queues += [queue.number for queue in queues]
         self._first += ids
-        self._payloads += payloads if len(payloads) == len(ids) else payloads[: len(ids)]
+        self._payloads += payloads
 
     def added(self, queue: Queue, messages: Sequence[Message], keys: Sequence[str] | None) -> None:
         self._add(queue, messages, keys, 0, [])

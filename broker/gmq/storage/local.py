@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
+from typing import cast
 
 from gmq.clock import steady_clock
 from gmq.message import (
@@ -25,7 +26,7 @@ from gmq.message import (
     Taken,
     Usage,
 )
-from gmq.queue import Queue
+from gmq.queue import Queue, append_each
 from gmq.storage.base import Storage
 
 MESSAGE_COST = 120
@@ -90,35 +91,31 @@ class LocalStorage(Storage):
         self.on_ready(queue)
         return ids
 
-    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes]) -> Sequence[int | GmqError]:
+    def publish_spread(self, queues: Sequence[str], payloads: Sequence[bytes], size: int) -> Sequence[int | GmqError]:
         try:
             now = self._now()
         except GmqError as error:
             return [error] * len(queues)
-        ids: list[int] = []
-        find = self._queues.get
-        for name, payload in zip(queues, payloads, strict=True):
-            queue = find(name)
-            number = None if queue is None else queue.append(payload, now)
-            if number is None:
-                break
-            ids.append(number)
+        found = list(map(self._queues.get, queues))
+        ids = append_each(found, payloads, now)
         done = len(ids)
-        usage = self._usage
-        usage.messages += done
-        usage.bytes += sum(map(len, payloads if done == len(payloads) else payloads[:done]))
-        self._appended(queues, ids, payloads, now)
-        if self.waited():
-            for name in queues[:done]:
-                self.on_ready(name)
         if done == len(queues):
+            self._appended(cast("list[Queue]", found), ids, payloads, size, now)
             return ids
-        # What stands in the way of the next one is for `publish` to see.
-        first = super().publish_spread(queues[done : done + 1], payloads[done : done + 1])
-        return [*ids, *first, *self.publish_spread(queues[done + 1 :], payloads[done + 1 :])]
+        good, rest = payloads[:done], payloads[done:]
+        if good:
+            self._appended(cast("list[Queue]", found[:done]), ids, good, sum(map(len, good)), now)
+        # What stands in the way of the next one is for `publish` to see, and it may be in the way of those behind it.
+        return [*ids, *super().publish_spread(queues[done:], rest, sum(map(len, rest)))]
 
-    def _appended(self, queues: Sequence[str], ids: Sequence[int], payloads: Sequence[bytes], now: int) -> None:
-        """Plain messages were added, the first of them with these ids."""
+    def _appended(self, queues: Sequence[Queue], ids: Sequence[int], payloads: Sequence[bytes], size: int, now: int) -> None:  # noqa: ARG002  # for a storage on a disk
+        """Plain messages of `size` bytes together were added with these ids, one to each of some queues."""
+        usage = self._usage
+        usage.messages += len(ids)
+        usage.bytes += size
+        if self.waited():
+            for queue in queues:
+                self.on_ready(queue.name)
 
     def take(self, queues: Sequence[str], count: int, max_bytes: int, lease: int | None) -> Taken:
         now = self._now()
