@@ -467,17 +467,14 @@ def nothing(queue: str, count: int, *, with_lease: bool) -> bytes:
     return (_counted_head(queue) + (b'0,"messages":[]}\n' if with_lease else b"0}\n")) * count
 
 
-def take_replies(run: Takes, got: Taken, start: int, stop: int) -> bytes:
-    """The replies from `start` to `stop` to takes that were served together: the first ones got what was taken, the rest nothing."""
-    entries = got.entries if not start and stop >= len(got.entries) else got.entries[start:stop]
-    count = len(entries)
-    if not count:
-        return nothing(run.queue, stop - start, with_lease=run.lease is not None)
-    part = Taken(got.queue, entries, packed=got.packed)
+def take_replies(run: Takes, got: Taken, count: int) -> bytes:
+    """The replies to the first `count` takes of a run: the first ones got what was taken, the rest nothing."""
+    missing = count - len(got.entries)
+    replies = nothing(run.queue, missing, with_lease=run.lease is not None) if missing else b""
+    if not got.entries:
+        return replies
     receipts = got.receipts
-    replies = taken(run.queue, part.payloads()) if receipts is None else leased(run.queue, part.messages(), receipts[start:stop])
-    missing = stop - start - count
-    return replies + nothing(run.queue, missing, with_lease=run.lease is not None) if missing else replies
+    return (taken(run.queue, got.payloads()) if receipts is None else leased(run.queue, got.messages(), receipts)) + replies
 
 
 def acknowledged(count: int) -> bytes:

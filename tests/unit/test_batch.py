@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import accumulate, chain, pairwise
 from typing import Any, cast
 
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from gmq.auth import Authenticator
 from gmq.broker import Broker
 from gmq.message import Limits, QueuePolicy
+from gmq.server.batch import Share, cut
 from gmq.server.hub import Hub
 from gmq.server.tcp import Connection
 from gmq.storage.memory import MemoryStorage
@@ -98,3 +100,12 @@ def test_each_connection_gets_the_replies_to_its_own_requests_in_order(rounds: l
         await storage.close()
 
     asyncio.run(play())
+
+
+@given(shares=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_replies_of_any_length_are_cut_where_the_next_connection_s_begin(shares: list[list[int]]) -> None:
+    replies = [[b"%b\n" % (b"x" * size) for size in sizes] for sizes in shares]
+    bounds = [0, *accumulate(map(len, replies))]
+    member = cast("Any", None)  # nobody looks at it
+    found = cut(b"".join(chain(*replies)), [Share(member, start, stop) for start, stop in pairwise(bounds)])
+    assert found == [b"".join(own) for own in replies]

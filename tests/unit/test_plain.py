@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from itertools import accumulate, pairwise
+import json
+from itertools import accumulate
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -165,14 +166,12 @@ def test_runs_are_not_longer_than_one_call_may_be(counts: list[int]) -> None:
     assert sum(map(len, runs)) == sum(counts)
 
 
-@given(payloads=st.lists(st.binary(max_size=5), min_size=1, max_size=8), parts=st.lists(st.integers(0, 3), max_size=8))
-def test_replies_to_takes_can_be_cut_anywhere(payloads: list[bytes], parts: list[int]) -> None:
+@given(payloads=st.lists(st.binary(max_size=5), min_size=1, max_size=8))
+def test_each_take_of_a_run_has_a_reply_of_its_own(payloads: list[bytes]) -> None:
     entries = [Message(number, payload, 5) if number % 2 else payload for number, payload in enumerate(payloads)]
     total = len(payloads) + 3
     for taken, lease in ((Taken("q", entries), None), (Taken("q", [Message(1, p, 5) for p in payloads], (), ["r"] * len(payloads)), 5.0)):
-        run = Takes("q", lease, total)
-        bounds = [0, *(min(at, total) for at in accumulate(parts)), total]
-        assert b"".join(plain.take_replies(run, taken, start, stop) for start, stop in pairwise(bounds)) == plain.take_replies(
-            run, taken, 0, total
-        )
-        assert plain.take_replies(run, taken, 0, total).count(b"\n") == total
+        replies = [json.loads(line) for line in plain.take_replies(Takes("q", lease, total), taken, total).splitlines()]
+        assert [reply["count"] for reply in replies] == [1] * len(payloads) + [0] * 3
+        got = [reply["messages"][0]["payload"] if lease else reply["payload"] for reply in replies[: len(payloads)]]
+        assert [base64.b64decode(payload) for payload in got] == payloads

@@ -154,20 +154,9 @@ class Batch:
                 share.member.accept((run.part(share.start, share.stop),), 0)
 
     def _publish(self, run: Publishes, shares: Sequence[Share]) -> None:
-        queue, count = run.queue, len(run)
-        ids = now(self._broker.publish(queue, run.payloads, run.size))
-        self._counts.requests["P"] += count
-        replies = plain.published(queue, ids)
-        even = len(str(ids[0])) == len(str(ids[-1]))  # then all replies have one length
-        size = len(replies) // count
-        self._reply(
-            run,
-            shares,
-            [
-                replies[share.start * size : share.stop * size] if even else plain.published(queue, ids[share.start : share.stop])
-                for share in shares
-            ],
-        )
+        ids = now(self._broker.publish(run.queue, run.payloads, run.size))
+        self._counts.requests["P"] += len(run)
+        self._reply(run, shares, cut(plain.published(run.queue, ids), shares))
 
     def _spread(self, run: Spread, shares: Sequence[Share]) -> None:
         replies = spread(self._broker, run, self._counts)
@@ -181,7 +170,7 @@ class Batch:
         served = shares
         if count < asked:
             served = [Share(share.member, share.start, min(share.stop, count)) for share in shares if share.start < count]
-        self._reply(run, served, [plain.take_replies(run, taken, share.start, share.stop) for share in served], taken)
+        self._reply(run, served, cut(plain.take_replies(run, taken, count), served), taken)
         if count < asked:  # who went empty-handed tries by itself: there may be more, which did not fit
             for share in shares:
                 if share.stop > count:
@@ -249,6 +238,18 @@ def shared_out(members: Sequence[Member], chunks: Sequence[bytes], run: Run) -> 
         shares.append(Share(member, start, stop))
         start = stop
     return shares
+
+
+def cut(replies: bytes, shares: Sequence[Share]) -> list[bytes]:
+    """The replies of each share, out of those of all: a line each."""
+    if len(shares) == 1:
+        return [replies]
+    count = shares[-1].stop
+    size = len(replies) // count
+    if size * count == len(replies) and replies[size - 1 :: size] == b"\n" * count:  # nearly always all have one length
+        return [replies[share.start * size : share.stop * size] for share in shares]
+    lines = replies.splitlines(keepends=True)
+    return [b"".join(lines[share.start : share.stop]) for share in shares]
 
 
 def now(outcome: Outcome[T]) -> T:

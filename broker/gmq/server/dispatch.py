@@ -160,7 +160,7 @@ class Dispatcher:
     def _taken_singly(self, run: Takes, taken: Taken) -> bytes:
         if taken.entries:
             self.taken.append(taken)
-        return plain.take_replies(run, taken, 0, len(run))
+        return plain.take_replies(run, taken, len(run))
 
     def _acknowledge_run(self, run: Acknowledges) -> bytes | Pending:
         outcome = self._broker.acknowledge(run.receipts)
