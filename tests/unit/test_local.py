@@ -161,3 +161,16 @@ def test_operations_can_be_refused_while_what_happens_by_itself_waits(storage: R
     storage._now, storage._suspended = clock, False
     storage._ring()
     assert storage.log[len(told) :] == ["orders removed"]
+
+
+def test_a_thousand_publishes_in_none_of_which_appending_is_enough() -> None:
+    storage = RecordingStorage()
+    storage.publish("other", [b"first"], 5, None)
+    storage.publish("ttl", [b"first"], 5, None)
+    storage.set_policy("ttl", QueuePolicy(ttl=60))
+    queues = ["other", *["ttl", "small"] * 1000]
+    results = storage.publish_spread(queues, [b"x"] * len(queues), len(queues))
+    assert [result for result in results if not isinstance(result, GmqError)] == [2, 2, 1, *range(3, 1002)]
+    assert storage.length("ttl") == 1001
+    assert {result.code for result in results if isinstance(result, GmqError)} == {"queue_full"}
+    assert storage.length("other") == 2
