@@ -33,11 +33,23 @@ def launch(playwright: Playwright) -> Browser:
 class Person:
     """Somebody before the console of the broker at an address."""
 
-    def __init__(self, browser: Browser, address: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        address: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        password: tuple[str, str] | None = None,
+    ) -> None:
         self.home = f"http://{address}/"
         self.complaints: list[str] = []
         self.context: BrowserContext = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", reduced_motion="reduce"
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            http_credentials=None if password is None else {"username": password[0], "password": password[1]},
         )
         self.context.set_default_timeout(PATIENCE)
         self.page: Page = self.context.new_page()
@@ -71,10 +83,10 @@ class Person:
         """Wait until JavaScript is true. The page's own policy allows no strings as code: it is evaluated from outside."""
         self.page.wait_for_function(condition, arg=argument, timeout=timeout)
 
-    def shoot(self, folder: Path, name: str) -> None:
-        """Write a picture of all that there is."""
+    def shoot(self, folder: Path, name: str, *, whole: bool = True) -> None:
+        """Write a picture of the page, or of what is in the window."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        self.page.screenshot(path=folder / f"{name}.png", full_page=whole)
 
     def check(self, allowed: Callable[[str], bool] = lambda _: False) -> None:
         """Fail where the page did what it should not."""

@@ -12,8 +12,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 import browser as chromium
+import mariadb
 from broker_process import Broker
 from browser import Person, while_away
+from mariadb import MariaDb, section
 from wire import Wire, b64, unb64
 
 pytestmark = pytest.mark.skipif(bool(chromium.MISSING), reason=chromium.MISSING)
@@ -334,6 +336,44 @@ def test_the_page_says_that_the_broker_is_away_and_comes_back(browser: Browser, 
     person.leave()
 
 
+def test_the_page_works_with_a_password(browser: Browser, start_broker: Callable[..., Broker]) -> None:
+    broker = start_broker({"auth": {"user": "ann", "password": "secret"}})
+    person = Person(browser, broker.http, password=("ann", "secret"))
+    page = person.open(of_queue("orders"))
+    page.get_by_label("Payload", exact=True).fill("hello")
+    page.get_by_role("button", name="Publish", exact=True).click()
+    person.sees(".message .payload", "hello")
+    person.check()
+    person.leave()
+
+
+def test_the_page_says_why_the_storage_cannot_serve(browser: Browser, start_broker: Callable[..., Broker], tmp_path: Path) -> None:
+    if mariadb.MISSING:
+        pytest.skip(mariadb.MISSING)
+    database = MariaDb(tmp_path / "database")
+    database.start()
+    try:
+        broker = start_broker(section(database.port, database.create()))
+        with Wire(broker.host, broker.port) as wire:
+            wire.done("P", "orders", payloads=[b64(b"x")] * 3)
+        person = Person(browser, broker.http)
+        page = person.open()
+        person.sees(".queues tr", "orders").locator(".cell-ready").filter(has_text="3").wait_for()
+        person.sees(".overview .tile:has(dt:text-is('Storage')) .below", "serving")
+        database.kill()
+        person.sees(".trouble", "The storage cannot serve: ")
+        person.sees(".overview .tile:has(dt:text-is('Storage')) .below", "failing")
+        person.sees(".queues tr", "orders")
+        assert page.locator("#link-state").get_attribute("data-state") == "live", "the broker itself is there"
+        database.start()
+        page.locator(".trouble").wait_for(state="hidden")
+        person.sees(".overview .tile:has(dt:text-is('Queues')) .figure", "1")
+        person.check()
+        person.leave()
+    finally:
+        database.kill()
+
+
 def test_the_keyboard_reaches_everything(person: Person, wire: Wire) -> None:
     wire.done("P", "orders", payload=b64(b"x"))
     page = person.open()
@@ -385,7 +425,7 @@ def test_every_view_fits_its_window(browser: Browser, broker: Broker, size: tupl
     page = person.open()
 
     def picture(view: str) -> None:
-        person.shoot(PICTURES, f"{view}-{name}-{theme}")
+        person.shoot(PICTURES, f"{view}-{name}-{theme}", whole=view != "dialog")  # what is behind a dialog is grey in the window alone
         widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1], f"{view} is {widths[0]} pixels wide in a window of {widths[1]}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -18,8 +18,8 @@ from gmq.server.hub import Hub
 from gmq.storage.memory import MemoryStorage
 
 MANY = 10_000
-LONGEST_BLOCK = 0.05
-"""Seconds; slices take 2 ms, the rest is for a busy machine."""
+LONGEST_BLOCK = 0.02
+"""Seconds of computing; slices take 2 ms, and sorting all queues by their names is one piece."""
 
 
 class WatchedStorage(MemoryStorage):
@@ -153,10 +153,10 @@ def test_looking_at_ten_thousand_queues_lets_others_go_on() -> None:
 
         async def others() -> None:
             nonlocal longest
-            last = perf_counter()
+            last = thread_time()
             while not done:
                 await asyncio.sleep(0)
-                now = perf_counter()
+                now = thread_time()
                 longest = max(longest, now - last)
                 last = now
 
@@ -167,6 +167,6 @@ def test_looking_at_ten_thousand_queues_lets_others_go_on() -> None:
             await lookout.views([Query(sort="ready", descending=True), Query(search="9"), Query(page=50)])
         done = True
         await task
-        assert longest < LONGEST_BLOCK, f"others had to wait {longest * 1000:.1f} ms"
+        assert longest < LONGEST_BLOCK, f"others had to wait for {longest * 1000:.1f} ms of computing"
 
     run(work)

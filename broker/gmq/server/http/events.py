@@ -139,7 +139,7 @@ class Feed:
             except Exception:  # the next look may succeed, and viewers are to have it
                 log.exception("looking at the broker for the console failed")
             if due:
-                self._next_look = began + max(TICK, (monotonic() - began) / LARGEST_SHARE)
+                self._next_look = began + max(TICK, lookout.effort / LARGEST_SHARE)
             await self._sleep(max(0.0, self._next_look - monotonic()))
 
     async def _sleep(self, seconds: float) -> None:

@@ -25,14 +25,26 @@ UNKNOWN: Final = Totals()
 
 
 class Pace:
-    """Lets others have their turn while much is computed."""
+    """Lets others have their turn while much is computed, and tells how long it took without their turns."""
 
     def __init__(self) -> None:
+        self._spent = 0.0
+        self._began = monotonic()
+
+    @property
+    def effort(self) -> float:
+        """Seconds so far."""
+        return self._spent + monotonic() - self._began
+
+    def resume(self) -> None:
+        """Go on after a pause that does not count."""
         self._began = monotonic()
 
     async def breathe(self) -> None:
         """Go on; in a moment, where this took a slice of time."""
-        if monotonic() - self._began > SLICE:
+        passed = monotonic() - self._began
+        if passed > SLICE:
+            self._spent += passed
             await asyncio.sleep(0)
             self._began = monotonic()
 
@@ -59,9 +71,15 @@ class Lookout:
         self._pace = Pace()
         self._patient_until = 0.0
 
+    @property
+    def effort(self) -> float:
+        """Seconds that the last look took with the views since, the storage's answers included, without what others did meanwhile."""
+        return self._pace.effort
+
     async def look(self) -> None:
         """Look at all queues from far, and forget what was seen."""
-        self._begin()
+        self._pace = Pace()
+        self._patient_until = monotonic() + PATIENCE
         self._queues = self._sums = self._rates = None
         self._pages = {}
         self._details = {}
@@ -73,12 +91,9 @@ class Lookout:
 
     async def views(self, queries: Iterable[Query]) -> dict[Query, View]:
         """What viewers see."""
-        self._begin()
-        return {query: await self._view(query) for query in queries}
-
-    def _begin(self) -> None:
-        self._pace = Pace()
+        self._pace.resume()
         self._patient_until = monotonic() + PATIENCE
+        return {query: await self._view(query) for query in queries}
 
     async def _view(self, query: Query) -> View:
         view = View(time(), state_of(self._hub, self._started), self._sums, self._rates)

@@ -5,14 +5,23 @@ import { element } from "./dom.js";
 import { clock, rate, short } from "./format.js";
 import { onTheme } from "./theme.js";
 
-export const MINUTE = 60; // seconds that a sparkline shows
+const MINUTE = 60; // seconds that a sparkline shows
 const SPAN = 300; // seconds that a chart shows
+const LEAST = 20; // seconds that either shows, when the page was just opened
 const SPARK = { width: 112, height: 28 };
-const NARROW = { width: 72, height: 28 };
+const NARROW = { width: 64, height: 28 };
 const narrow = matchMedia("(max-width: 760px)"); // as style.css has it
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+let opened = Infinity; // when the first view came
+
+/** The times that a chart shows: up to `span` seconds, and not what was before the page was opened. */
+function range(now, span) {
+  opened = Math.min(opened, now);
+  return [Math.max(now - span, Math.min(now - LEAST, opened)), now];
 }
 
 const fromZero = (_, __, most) => [0, Math.max(1, (most ?? 0) * 1.1)];
@@ -41,7 +50,7 @@ export class Sparkline {
   }
 
   show(history, now) {
-    this.#range = [now - MINUTE, now];
+    this.#range = range(now, MINUTE);
     this.#plot.setData(history.depths(now - MINUTE));
   }
 
@@ -69,7 +78,7 @@ export class Chart {
       {
         width: 300,
         height: 200,
-        padding: [8, 8, 0, 0],
+        padding: [8, 24, 0, 0],
         cursor: { y: false, drag: { x: false, y: false } },
         scales: { x: { range: () => this.#range }, y: { range: fromZero } },
         axes: [
@@ -98,7 +107,7 @@ export class Chart {
   }
 
   show(history, now) {
-    this.#range = [Math.max(now - SPAN, Math.min(now - MINUTE, history.times[0] ?? now)), now];
+    this.#range = range(now, SPAN);
     this.#plot.setData([history.times, ...this.#fields.map((field) => history.series[field])]);
     if (this.#plot.cursor.left < 0) this.#plot.setLegend({ idx: history.times.length - 1 }); // nobody points: the latest
   }

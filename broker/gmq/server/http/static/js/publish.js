@@ -16,7 +16,7 @@ const number = (attributes) => element("input", { type: "number", inputmode: "de
 
 /** `name: value` on each line. */
 function parseHeaders(text) {
-  const headers = {};
+  const headers = Object.create(null); // a name may be __proto__
   for (const line of text.split("\n").filter((one) => one.trim())) {
     const colon = line.indexOf(":");
     if (colon < 1) throw new Refused(0, { detail: `a header is "name: value", and "${line.trim()}" is not` });
