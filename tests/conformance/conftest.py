@@ -26,7 +26,7 @@ POLICIES = [
     {"name": "small", "pattern": "small-*", "max_messages": 3},
     {"name": "strict", "pattern": "strict-*", "max_deliveries": 2, "dead_letter": "dead"},
     {"name": "dropping", "pattern": "dropping-*", "max_deliveries": 1},
-    {"name": "brief", "pattern": "brief-*", "ttl": 0.2, "lease": 0.2},
+    {"name": "brief", "pattern": "brief-*", "ttl": 1, "lease": 0.2},
     {"name": "vanishing", "pattern": "vanishing-*", "expires": 1},
     {"name": "own", "pattern": "own-*", "max_deliveries": 1, "dead_letter": "own-dead", "max_messages": 2},
 ]

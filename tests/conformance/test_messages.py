@@ -37,9 +37,9 @@ def test_a_message_is_not_handed_out_after_its_time_to_live(wire: Wire, queue: s
 
 
 def test_a_leased_message_does_not_expire_but_does_when_it_returns(wire: Wire, queue: str) -> None:
-    wire.publish(queue, b"one", ttl=0.1)
-    wire.publish(queue, b"two", ttl=0.1)
-    wire.publish(queue, b"clock", delay=0.15)
+    wire.publish(queue, b"one", ttl=1)
+    wire.publish(queue, b"two", ttl=1)
+    wire.publish(queue, b"clock", delay=1.05)
     one, two = wire.lease(queue, count=2)
     assert wire.take(queue, wait=5) == b"clock"
     assert wire.done("A", receipt=one["receipt"])["count"] == 1
@@ -49,10 +49,10 @@ def test_a_leased_message_does_not_expire_but_does_when_it_returns(wire: Wire, q
 
 
 def test_the_policys_time_to_live_counts_where_a_publish_gives_none(wire: Wire, queue: str) -> None:
-    name = f"brief-{queue}"  # 0.2 s
+    name = f"brief-{queue}"  # 1 s
     wire.publish(name, b"fleeting")
     wire.publish(name, b"lasting", ttl=60)
-    wire.publish(f"{queue}-clock", b"", delay=0.3)
+    wire.publish(f"{queue}-clock", b"", delay=1.1)
     assert wire.counts(name) == (2, 0, 0)
     assert wire.take(f"{queue}-clock", wait=5) == b""
     assert wire.drain(name) == [b"lasting"]

@@ -58,11 +58,18 @@ class Index:
             places = map(Place, offsets, lengths, checks)
             self._odd.update(zip(ids, places, strict=True))
             return
+        self._forget_odd(ids)
         for at, number in enumerate(ids[:1] if isinstance(ids, range) else ids):
             self._begin(number, at)
             self._next = number + 1
         self._next = ids[-1] + 1  # of a range only the first was looked at
         self._append(offsets, lengths, checks)
+
+    def _forget_odd(self, ids: Iterable[int]) -> None:
+        """These get another place, and the last one counts."""
+        if self._odd:
+            for number in ids:
+                self._odd.pop(number, None)
 
     def _begin(self, number: int, at: int) -> None:
         """A message, `at` behind those that are here, goes on with their stretch or begins another."""
@@ -78,6 +85,7 @@ class Index:
     def update(self, other: Index) -> None:
         """Note what another one has too."""
         if not other._firsts or other._firsts[0] >= self._next:
+            self._forget_odd(other._ids())
             for first, start in zip(other._firsts, other._starts, strict=True):
                 if start or first != self._next or not self._firsts:
                     self._firsts.append(first)
