@@ -184,6 +184,8 @@ class Lane:
 
     def oldest_of(self, most: int) -> int:
         """The same, of those with the lowest ids, about: no more than `most` are looked at in each of the places where a message can be."""
+        if not self._whole and not self._returned and self._tail is None:
+            return self._spans[0].published if self._spans else NEVER  # nearly always
         plain = (span.published for span in islice(self._spans, 1))
         line = islice(self._line, most) if self._whole else ()
         entries = chain(line, map(itemgetter(1), islice(self._returned, most)))

@@ -325,10 +325,12 @@ class Queue(Stock):
 
         Where very many messages are leased or came back, the oldest age is that of those that were leased first, or have the lowest ids.
         """
-        oldest = min([message.published for message in islice(self._leased.values(), LOOKED_AT)], default=NEVER)
-        oldest = min(oldest, *(lane.oldest_of(LOOKED_AT) for lane in self._lanes_in_order), NEVER)
+        leased = self._leased
+        oldest = min([message.published for message in islice(leased.values(), LOOKED_AT)]) if leased else NEVER
+        for lane in self._lanes_in_order:
+            oldest = min(oldest, lane.oldest_of(LOOKED_AT))
         age = 0.0 if oldest == NEVER else max(0, now - oldest) / 1000
-        return Measure(self.name, self.totals, self.ready, len(self._delayed), len(self._leased), self.bytes, age)
+        return Measure(self.name, self.totals, self.ready, len(self._delayed), len(leased), self.bytes, age)
 
     # What time does
 

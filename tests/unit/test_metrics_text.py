@@ -153,7 +153,7 @@ def test_an_observation_is_counted_in_the_first_bucket_that_it_fits() -> None:
 
 
 def test_a_scrape_of_many_queues_lets_others_have_their_turn() -> None:
-    """The bounds are several times what was measured on a machine that has nothing else to do: 60 ms in all, 4 ms at once."""
+    """The bounds are many times what was measured on a machine that has nothing else to do: 50 ms in all, 3 ms at once."""
 
     async def work(hub: Hub) -> tuple[float, float, int]:
         for number in range(4096):
