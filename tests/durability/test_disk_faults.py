@@ -82,6 +82,7 @@ class Trial:
         """Nothing of what failed is there, and all that did not."""
         self.failures += 1
         assert self.storage.problem is not None, f"{self.model.done[-1].text} failed, and the storage has no problem"
+        assert self.storage.commits.errors >= self.failures, "a failure is missing in the metrics"
         if self.failures == 1:
             check_refused(self.storage)
         while True:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import mariadb
 from broker_process import Broker
-from helpers_server import wait_until
+from helpers_server import Server, wait_until
 from http_client import request
 from mariadb import MariaDb, section
 from wire import Wire
@@ -231,3 +231,22 @@ def test_a_message_over_http_is_counted_as_one_over_tcp_is(start_broker: START) 
     assert found["gmq_request_duration_seconds_count", "take", "http"] == 2
     assert found["gmq_request_duration_seconds_sum", "take", "http"] < 0.5, "the second that the take waited is counted"
     assert found["gmq_connections", "http"] >= 1
+
+
+def test_a_broker_that_is_still_starting_says_on_the_ops_listener_that_it_is_not_ready(start_broker: START, tmp_path: Path) -> None:
+    folder = {"storage": {"type": "filesystem", "path": str(tmp_path / "data")}, "ops": {"enabled": True, "port": 0}}
+    first = start_broker(folder)
+    second = Server(tmp_path)
+    try:
+        second.launch("-f", second.write(folder))
+        listening = wait_until(
+            lambda: [record for record in second.records() if record["event"] == "listening for HTTP"], "the second broker serves HTTP"
+        )
+        ops = listening[0]["ops"][0]
+        found = scrape(ops)
+        assert found["gmq_ready",] == 0
+        assert found["gmq_storage_up", "filesystem"] == 0
+        first.stop()
+        wait_until(lambda: scrape(ops)["gmq_ready",] == 1, "the second broker is ready when the first is gone")
+    finally:
+        second.kill()
