@@ -107,6 +107,21 @@ def test_whoever_comes_between_two_looks_sees_something_at_once(monkeypatch: pyt
     run(work)
 
 
+def test_viewers_hear_of_the_broker_also_where_looks_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "TICK", 3600.0)
+    monkeypatch.setattr(events, "HEARTBEAT", 0.05)
+
+    async def work(storage: WatchedStorage, _: Site, address: tuple[str, int]) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(ASK)
+        for _ in range(TICKS):
+            await event(reader)
+        assert storage.looks == 1
+        writer.close()
+
+    run(work)
+
+
 def test_a_viewer_that_takes_nothing_is_dropped_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "TICK", 0.001)
     monkeypatch.setattr(events, "WRITE_TIMEOUT", 0.5)

@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 TICK = 0.5
 """Seconds between looks, so that what happens is seen within one."""
+HEARTBEAT = 2.0
+"""Seconds within which viewers are told of the broker in any case, so that they know that it is there."""
 LARGEST_SHARE = 0.2
 """Of the time that looking may take: where one look takes long, the next is later."""
 MAX_VIEWERS = 100
@@ -74,7 +76,7 @@ class Feed:
         self._viewers: set[Viewer] = set()
         self._newcomers: set[Viewer] = set()  # those who have seen nothing yet
         self._newcomer = asyncio.Event()
-        self._next_look = 0.0
+        self._next_look = self._next_beat = 0.0
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -129,7 +131,8 @@ class Feed:
         while True:
             began = monotonic()
             due = began >= self._next_look
-            viewers = list(self._viewers if due else self._newcomers)
+            beat = due or began >= self._next_beat
+            viewers = list(self._viewers if beat else self._newcomers)
             self._newcomers.clear()
             self._newcomer.clear()
             try:
@@ -140,7 +143,9 @@ class Feed:
                 log.exception("looking at the broker for the console failed")
             if due:
                 self._next_look = began + max(TICK, lookout.effort / LARGEST_SHARE)
-            await self._sleep(max(0.0, self._next_look - monotonic()))
+            if beat:
+                self._next_beat = began + HEARTBEAT
+            await self._sleep(max(0.0, min(self._next_look, self._next_beat) - monotonic()))
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for the next tick, or for somebody new, who does not."""

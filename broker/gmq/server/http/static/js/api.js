@@ -46,4 +46,5 @@ export const moveBack = (queue, count = null) => ask("POST", at(queue, "/move"),
 export const acknowledge = (receipt) => ask("POST", "v1/acknowledge", { receipts: [receipt] });
 export const putBack = (receipt) => ask("POST", "v1/put-back", { receipts: [receipt] });
 /** Publish one message; `options` may have delay, ttl, priority and headers, `key` is null for none. */
-export const publish = (queue, text, key, options) => ask("POST", at(queue, "/messages"), { messages: [{ text, ...(key && { key }) }], ...options });
+export const publish = (queue, text, key, options) =>
+  ask("POST", at(queue, "/messages"), { messages: [{ text, ...(key && { key }) }], ...options });

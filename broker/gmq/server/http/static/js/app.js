@@ -81,5 +81,9 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") view.escape();
   else if (!writing(event.target)) view.key(event);
 });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // what stands after # names a view
+  main.focus();
+});
 startTheme(byId("theme"), byId("theme-text"));
 show(route());

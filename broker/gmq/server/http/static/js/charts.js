@@ -73,7 +73,12 @@ export class Chart {
     const box = element("div", { class: "plot" });
     this.root = element("figure", { class: "chart" }, element("figcaption", {}, title), box);
     this.#fields = lines.map(([field]) => field);
-    const axis = { stroke: () => colour("muted"), grid: { stroke: () => colour("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    const axis = {
+      stroke: () => colour("muted"),
+      grid: { stroke: () => colour("grid"), width: 1 },
+      ticks: { show: false },
+      font: "12px system-ui",
+    };
     this.#plot = new uPlot(
       {
         width: 300,
@@ -83,7 +88,11 @@ export class Chart {
         scales: { x: { range: () => this.#range }, y: { range: fromZero } },
         axes: [
           { ...axis, space: 80, size: 32, values: (_, splits) => splits.map(clock) },
-          { ...axis, size: 52, values: (_, splits) => splits.map((value) => (perSecond || Number.isInteger(value) ? figure.format(value) : "")) },
+          {
+            ...axis,
+            size: 52,
+            values: (_, splits) => splits.map((value) => (perSecond || Number.isInteger(value) ? figure.format(value) : "")),
+          },
         ],
         series: [
           { label: "Time", value: (_, value) => (value === null ? "" : clock(value)) },

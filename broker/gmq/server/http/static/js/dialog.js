@@ -23,12 +23,23 @@ export function confirm({ title, name, text, verb }) {
   return new Promise((resolve) => {
     let agreed = false;
     const cancel = button("Cancel", () => dialog.close());
-    const agree = button(verb, () => {
-      agreed = true;
-      dialog.close();
-    }, { class: "danger" });
+    const agree = button(
+      verb,
+      () => {
+        agreed = true;
+        dialog.close();
+      },
+      { class: "danger" },
+    );
     const dialog = open(
-      element("div", { class: "dialog" }, element("h2", { id: "dialog-title" }, title), element("p", { class: "dialog-name" }, name), element("p", {}, text), element("div", { class: "actions end" }, cancel, agree)),
+      element(
+        "div",
+        { class: "dialog" },
+        element("h2", { id: "dialog-title" }, title),
+        element("p", { class: "dialog-name" }, name),
+        element("p", {}, text),
+        element("div", { class: "actions end" }, cancel, agree),
+      ),
       cancel,
     );
     dialog.addEventListener("close", () => resolve(agreed));
@@ -39,7 +50,15 @@ export function confirm({ title, name, text, verb }) {
 export function askName({ title, label, verb, hint }) {
   return new Promise((resolve) => {
     let given = null;
-    const field = element("input", { id: "dialog-field", type: "text", required: true, maxlength: 255, autocomplete: "off", spellcheck: "false", "aria-describedby": "dialog-hint" });
+    const field = element("input", {
+      id: "dialog-field",
+      type: "text",
+      required: true,
+      maxlength: 255,
+      autocomplete: "off",
+      spellcheck: "false",
+      "aria-describedby": "dialog-hint",
+    });
     const form = element(
       "form",
       {
@@ -54,7 +73,12 @@ export function askName({ title, label, verb, hint }) {
       element("label", { for: "dialog-field" }, label),
       field,
       element("p", { class: "hint", id: "dialog-hint" }, hint),
-      element("div", { class: "actions end" }, button("Cancel", () => dialog.close()), element("button", { type: "submit", class: "primary" }, verb)),
+      element(
+        "div",
+        { class: "actions end" },
+        button("Cancel", () => dialog.close()),
+        element("button", { type: "submit", class: "primary" }, verb),
+      ),
     );
     const dialog = open(form, field);
     dialog.addEventListener("close", () => resolve(given));

@@ -48,7 +48,11 @@ export function duration(seconds) {
     [Math.floor(seconds) % 60, "s"],
   ];
   const first = parts.findIndex(([number]) => number > 0);
-  return parts.slice(first, first + 2).filter(([number]) => number > 0).map(([number, unit]) => `${number} ${unit}`).join(" ");
+  return parts
+    .slice(first, first + 2)
+    .filter(([number]) => number > 0)
+    .map(([number, unit]) => `${number} ${unit}`)
+    .join(" ");
 }
 
 /** A Unix time in seconds, where the person is. */

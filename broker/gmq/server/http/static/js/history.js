@@ -2,7 +2,7 @@
 
 const KEPT = 600; // samples of a queue: five minutes of two a second
 const QUEUES = 400;
-export const FIELDS = ["ready", "delayed", "leased", "published", "delivered", "acknowledged"];
+const FIELDS = ["ready", "delayed", "leased", "published", "delivered", "acknowledged"];
 
 class History {
   times = [];

@@ -23,7 +23,8 @@ function deadOf({ dead }) {
     element("strong", {}, "Dead letter"),
     ` from `,
     element("a", { href: `#/queues/${encodeURIComponent(dead.queue)}` }, element("bdi", {}, dead.queue)),
-    `, where it was message ${dead.id}: ${REASONS[dead.reason] ?? dead.reason}, ${plural(dead.deliveries, "delivery", "deliveries")}, at ${instant(dead.at)}`,
+    `, where it was message ${dead.id}: ${REASONS[dead.reason] ?? dead.reason}, ${plural(dead.deliveries, "delivery", "deliveries")}, at `,
+    element("time", { datetime: new Date(dead.at * 1000).toISOString() }, instant(dead.at)),
   );
 }
 
@@ -31,7 +32,6 @@ function deadOf({ dead }) {
 export function messageView(message, actions = []) {
   const payload = decodeBase64(message.payload);
   const facts = [
-    `published ${instant(message.published)}`,
     `priority ${message.priority}`,
     bytes(payload.length),
     message.deliveries ? plural(message.deliveries, "delivery", "deliveries") : "never delivered",
@@ -39,7 +39,13 @@ export function messageView(message, actions = []) {
   return element(
     "article",
     { class: "message", "aria-label": `Message ${message.id}` },
-    element("header", {}, element("h3", {}, `#${message.id}`), element("p", { class: "facts" }, facts.join(" · ")), element("div", { class: "actions" }, ...actions)),
+    element(
+      "header",
+      {},
+      element("h3", {}, `#${message.id}`),
+      element("p", { class: "facts" }, "published ", element("time", {}, instant(message.published)), ` · ${facts.join(" · ")}`),
+      element("div", { class: "actions" }, ...actions),
+    ),
     deadOf(message),
     headersOf(message),
     payloadView(payload),
@@ -48,10 +54,17 @@ export function messageView(message, actions = []) {
 
 /** A message that was taken here. Under a lease, `settle` is asked to acknowledge or to put back. */
 export function takenView(message, lease, settle, close) {
-  if (lease === null) return messageView(message, [element("span", { class: "badge" }, "taken and removed"), button("Close", close, { class: "quiet small" })]);
+  if (lease === null)
+    return messageView(message, [
+      element("span", { class: "badge" }, "taken and removed"),
+      button("Close", close, { class: "quiet small" }),
+    ]);
   const left = element("span", { class: "badge" });
   const ends = Date.now() + lease * 1000;
-  const buttons = [button("Acknowledge", () => settle("acknowledge"), { class: "primary small" }), button("Put back", () => settle("putBack"), { class: "small" })];
+  const buttons = [
+    button("Acknowledge", () => settle("acknowledge"), { class: "primary small" }),
+    button("Put back", () => settle("putBack"), { class: "small" }),
+  ];
   const view = messageView(message, [left, ...buttons, button("Close", close, { class: "quiet small" })]);
   const tick = () => {
     const seconds = Math.ceil((ends - Date.now()) / 1000);

@@ -9,7 +9,12 @@ const SHOWN = 6000; // ms for which good news stays
 export function notice(text, kind = "plain") {
   const place = document.getElementById("notices");
   const close = () => line.remove();
-  const line = element("p", { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null }, element("span", {}, text), button("Close", close, { class: "quiet small" }));
+  const line = element(
+    "p",
+    { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null },
+    element("span", {}, text),
+    button("Close", close, { class: "quiet small" }),
+  );
   while (place.children.length > 2) place.firstElementChild.remove();
   place.append(line);
   if (kind !== "bad") setTimeout(close, SHOWN);

@@ -15,7 +15,7 @@ export function decodeBase64(text) {
 }
 
 /** The payload in each form that it has, and which one suits it. */
-export function forms(payload) {
+function forms(payload) {
   let text = null;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload);
@@ -99,8 +99,19 @@ export function payloadView(payload) {
     all.textContent = `Show all of it (${size(payload.length)})`;
   }
 
-  for (const [value, available] of [["text", text !== null], ["json", json !== null], ["hex", true]]) {
-    const input = element("input", { type: "radio", name: group, value, id: `${group}-${value}`, disabled: !available, change: () => render(value) });
+  for (const [value, available] of [
+    ["text", text !== null],
+    ["json", json !== null],
+    ["hex", true],
+  ]) {
+    const input = element("input", {
+      type: "radio",
+      name: group,
+      value,
+      id: `${group}-${value}`,
+      disabled: !available,
+      change: () => render(value),
+    });
     input.checked = value === suits;
     choices.append(input, element("label", { for: `${group}-${value}` }, NAMES[value]));
   }

@@ -21,13 +21,23 @@ export class Peek {
     this.most = element("select", { id: "peek-count", change: () => this.refresh() });
     for (const number of [10, 50, 200]) this.most.append(element("option", { value: number }, `first ${number}`));
     this.lease = element("select", { id: "take-lease" });
-    for (const [value, label] of [["", "and remove it"], ["30", "under a lease of 30 s"], ["300", "under a lease of 5 min"]]) this.lease.append(element("option", { value }, label));
-    this.taken = element("div", { class: "taken", "aria-live": "polite" });
+    for (const [value, label] of [
+      ["", "and remove it"],
+      ["30", "under a lease of 30 s"],
+      ["300", "under a lease of 5 min"],
+    ])
+      this.lease.append(element("option", { value }, label));
+    this.taken = element("div", { class: "taken" });
     this.dead = element("div", { class: "dead-bar", hidden: true });
     this.list = element("div", { class: "messages" });
-    this.summary = element("p", { class: "hint", role: "status" });
+    this.summary = element("p", { class: "hint" });
+    this.told = element("p", { class: "unseen", role: "status" });
     this.deadText = element("span");
-    this.dead.append(this.deadText, button("Put the first back", () => this.#moveBack(1), { class: "small" }), button("Put all back", () => this.#moveBack(null), { class: "small" }));
+    this.dead.append(
+      this.deadText,
+      button("Put the first back", () => this.#moveBack(1), { class: "small" }),
+      button("Put all back", () => this.#moveBack(null), { class: "small" }),
+    );
     this.root = element(
       "section",
       { class: "panel peek" },
@@ -38,11 +48,18 @@ export class Peek {
         element("label", { for: "peek-count", class: "unseen" }, "How many to show"),
         this.most,
         button("Refresh", () => this.refresh(), { class: "quiet" }),
-        element("div", { class: "take push" }, button("Take one", () => this.#take()), element("label", { for: "take-lease", class: "unseen" }, "How to take it"), this.lease),
+        element(
+          "div",
+          { class: "take push" },
+          button("Take one", () => this.#take()),
+          element("label", { for: "take-lease", class: "unseen" }, "How to take it"),
+          this.lease,
+        ),
       ),
       this.taken,
       this.dead,
       this.summary,
+      this.told,
       this.list,
     );
   }
@@ -100,8 +117,15 @@ export class Peek {
     const dead = messages.filter((message) => message.dead).length;
     this.dead.hidden = !dead;
     const shown = messages.length;
-    setText(this.deadText, dead === shown && shown === this.ready ? `${plural(dead, "dead letter")}.` : `${count(dead)} of the messages below ${dead === 1 ? "is a dead letter" : "are dead letters"}.`);
-    setText(this.summary, shown ? `${shown < this.ready ? `The first ${count(shown)} of ${count(this.ready)}` : `All ${count(shown)}`} that are ready, in the order of delivery. Looking does not take them.` : "No message is ready.");
+    setText(
+      this.deadText,
+      dead === shown && shown === this.ready
+        ? `${plural(dead, "dead letter")}.`
+        : `${count(dead)} of the messages below ${dead === 1 ? "is a dead letter" : "are dead letters"}.`,
+    );
+    const which = shown < this.ready ? `The first ${count(shown)} of ${count(this.ready)}` : `All ${count(shown)}`;
+    const all = `${which} that are ready, in the order of delivery. Looking does not take them.`;
+    setText(this.summary, shown ? all : "No message is ready.");
   }
 
   async #take() {
@@ -117,11 +141,15 @@ export class Peek {
     const settle = async (how) => {
       const answer = await attempt(how === "putBack" ? "Putting back" : "Acknowledging", () => api[how](message.receipt));
       if (!answer) return;
-      notice(answer.count ? `Message ${message.id} was ${how === "putBack" ? "put back" : "acknowledged"}.` : "Its lease was over already.", answer.count ? "good" : "bad");
+      notice(
+        answer.count ? `Message ${message.id} was ${how === "putBack" ? "put back" : "acknowledged"}.` : "Its lease was over already.",
+        answer.count ? "good" : "bad",
+      );
       close();
     };
     const view = takenView(message, lease, settle, close);
     this.taken.prepend(view);
+    setText(this.told, `Message ${message.id} was taken.`);
     this.refresh();
   }
 

@@ -9,7 +9,13 @@ const NUMBERS = ["priority", "delay", "ttl"];
 function field(id, label, control, hint = null) {
   control.id = `publish-${id}`;
   if (hint) control.setAttribute("aria-describedby", `publish-${id}-hint`);
-  return element("div", { class: `field field-${id}` }, element("label", { for: control.id }, label), control, hint && element("p", { class: "hint", id: `publish-${id}-hint` }, hint));
+  return element(
+    "div",
+    { class: `field field-${id}` },
+    element("label", { for: control.id }, label),
+    control,
+    hint && element("p", { class: "hint", id: `publish-${id}-hint` }, hint),
+  );
 }
 
 const number = (attributes) => element("input", { type: "number", inputmode: "decimal", ...attributes });
@@ -59,7 +65,13 @@ export class PublishForm {
           field("headers", "Headers", headers, "one on each line"),
         ),
       ),
-      element("div", { class: "actions" }, this.submit, element("span", { class: "hint" }, element("kbd", {}, "Ctrl"), " ", element("kbd", {}, "Enter")), this.outcome),
+      element(
+        "div",
+        { class: "actions" },
+        this.submit,
+        element("span", { class: "hint" }, element("kbd", {}, "Ctrl"), " ", element("kbd", {}, "Enter")),
+        this.outcome,
+      ),
     );
   }
 

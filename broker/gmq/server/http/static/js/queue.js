@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Chart } from "./charts.js";
 import { confirm } from "./dialog.js";
-import { button, element, icon } from "./dom.js";
+import { button, element, icon, writing } from "./dom.js";
 import { bytes, count, duration, plural, rate } from "./format.js";
 import { remember } from "./history.js";
 import { attempt, notice } from "./notices.js";
@@ -19,7 +19,14 @@ const POLICY = {
   lease: ["Lease", duration],
   expires: ["Deleted when idle for", duration],
 };
-const TOTALS = { published: "Published", delivered: "Delivered", acknowledged: "Acknowledged", expired: "Expired", dead_lettered: "Dead-lettered", dropped: "Dropped" };
+const TOTALS = {
+  published: "Published",
+  delivered: "Delivered",
+  acknowledged: "Acknowledged",
+  expired: "Expired",
+  dead_lettered: "Dead-lettered",
+  dropped: "Dropped",
+};
 
 function panel(title, ...children) {
   return element("section", { class: "panel" }, element("h2", {}, title), ...children);
@@ -32,8 +39,20 @@ export class QueueView {
   constructor(queue) {
     this.queue = queue;
     this.tiles = new Tiles(element("div", { class: "tiles" }));
-    this.depth = new Chart("Messages", [["ready", "Ready", "ready"], ["delayed", "Delayed", "delayed"], ["leased", "Leased", "leased"]]);
-    this.rates = new Chart("Messages per second", [["published", "Published", "published"], ["delivered", "Delivered", "delivered"], ["acknowledged", "Acknowledged", "acknowledged"]], { perSecond: true });
+    this.depth = new Chart("Messages", [
+      ["ready", "Ready", "ready"],
+      ["delayed", "Delayed", "delayed"],
+      ["leased", "Leased", "leased"],
+    ]);
+    this.rates = new Chart(
+      "Messages per second",
+      [
+        ["published", "Published", "published"],
+        ["delivered", "Delivered", "delivered"],
+        ["acknowledged", "Acknowledged", "acknowledged"],
+      ],
+      { perSecond: true },
+    );
     this.peek = new Peek(queue);
     this.form = new PublishForm(queue, () => this.peek.refresh());
     this.policy = element("dl", { class: "pairs" });
@@ -104,8 +123,17 @@ export class QueueView {
     this.tiles.show("Published", rate(row.rates?.published), "", "published");
     this.tiles.show("Delivered", rate(row.rates?.delivered), "", "delivered");
     this.tiles.show("Acknowledged", rate(row.rates?.acknowledged), "", "acknowledged");
-    this.#pairs(this.policy, Object.entries(POLICY).filter(([key]) => policy[key] !== undefined && policy[key] !== null).map(([key, [label, text]]) => [label, text(policy[key])]), "The broker's limits alone apply.");
-    this.#pairs(this.totals, Object.entries(TOTALS).map(([key, label]) => [label, count(totals[key])]));
+    this.#pairs(
+      this.policy,
+      Object.entries(POLICY)
+        .filter(([key]) => policy[key] !== undefined && policy[key] !== null)
+        .map(([key, [label, text]]) => [label, text(policy[key])]),
+      "The broker's limits alone apply.",
+    );
+    this.#pairs(
+      this.totals,
+      Object.entries(TOTALS).map(([key, label]) => [label, count(totals[key])]),
+    );
   }
 
   #pairs(list, pairs, none = "") {
@@ -143,7 +171,9 @@ export class QueueView {
   }
 
   escape() {
-    location.hash = "#/";
+    if (writing(document.activeElement))
+      document.activeElement.blur(); // what was written is not to be lost
+    else location.hash = "#/";
   }
 
   key(event) {

@@ -21,7 +21,7 @@ const COLUMNS = [
 ];
 const TYPING = 200; // ms after the last letter until the search begins
 
-export const addressOf = (queue) => `#/queues/${encodeURIComponent(queue)}`;
+const addressOf = (queue) => `#/queues/${encodeURIComponent(queue)}`;
 
 /** One row of the table. It is kept, and moved, as long as its queue is on the page. */
 class QueueRow {
@@ -76,23 +76,43 @@ class QueueRow {
 
 export class QueuesView {
   #rows = new Map();
-  #sightings = new IntersectionObserver((entries) => entries.forEach((entry) => entry.target.handler(entry.isIntersecting)), { rootMargin: "200px" });
+  #sightings = new IntersectionObserver((entries) => entries.forEach((entry) => entry.target.handler(entry.isIntersecting)), {
+    rootMargin: "200px",
+  });
   #typing = 0;
   #pages = 1;
 
   /** `changed` is called when other queues are to be watched. */
   constructor(parameters, changed) {
     this.changed = changed;
-    this.search = element("input", { type: "search", id: "search", placeholder: "Search queues", autocomplete: "off", spellcheck: "false", maxlength: 255, "aria-keyshortcuts": "/", input: () => this.#typed() });
+    this.search = element("input", {
+      type: "search",
+      id: "search",
+      placeholder: "Search queues",
+      autocomplete: "off",
+      spellcheck: "false",
+      maxlength: 255,
+      "aria-keyshortcuts": "/",
+      input: () => this.#typed(),
+    });
     this.sorting = element("select", { id: "sort", change: () => this.#navigate({ sort: this.sorting.value, page: 0 }) });
     for (const { label, sort } of COLUMNS.filter((column) => column.sort)) {
-      this.sorting.append(element("option", { value: sort === "name" ? "name" : `-${sort}` }, sort === "name" ? "Name" : `Most ${label.toLowerCase()}`));
-      this.sorting.append(element("option", { value: sort === "name" ? "-name" : sort }, sort === "name" ? "Name, from Z" : `Least ${label.toLowerCase()}`));
+      this.sorting.append(
+        element("option", { value: sort === "name" ? "name" : `-${sort}` }, sort === "name" ? "Name" : `Most ${label.toLowerCase()}`),
+      );
+      this.sorting.append(
+        element("option", { value: sort === "name" ? "-name" : sort }, sort === "name" ? "Name, from Z" : `Least ${label.toLowerCase()}`),
+      );
     }
     this.found = element("p", { class: "found", role: "status" });
     this.body = element("tbody", { role: "rowgroup" });
     this.heads = new Map();
-    this.table = element("table", { class: "queues", role: "table", "aria-label": "Queues" }, element("thead", { role: "rowgroup" }, this.#head()), this.body);
+    this.table = element(
+      "table",
+      { class: "queues", role: "table", "aria-label": "Queues" },
+      element("thead", { role: "rowgroup" }, this.#head()),
+      this.body,
+    );
     this.previous = button("Previous", () => this.#navigate({ page: this.page - 1 }), { "aria-keyshortcuts": "[" });
     this.next = button("Next", () => this.#navigate({ page: this.page + 1 }), { "aria-keyshortcuts": "]" });
     this.place = element("span", { class: "place" });
@@ -104,7 +124,14 @@ export class QueuesView {
       element(
         "div",
         { class: "toolbar" },
-        element("div", { class: "search-box" }, icon("search"), element("label", { for: "search", class: "unseen" }, "Search queues"), this.search, element("kbd", {}, "/")),
+        element(
+          "div",
+          { class: "search-box" },
+          icon("search"),
+          element("label", { for: "search", class: "unseen" }, "Search queues"),
+          this.search,
+          element("kbd", {}, "/"),
+        ),
         element("div", { class: "sort-box" }, element("label", { for: "sort" }, "Sort"), this.sorting),
         this.found,
         button("New queue", () => this.#create(), { class: "primary push" }),
@@ -119,7 +146,11 @@ export class QueuesView {
   #head() {
     const row = element("tr", { role: "row" });
     for (const { key, label, sort } of COLUMNS) {
-      const head = element("th", { scope: "col", role: "columnheader", class: key === "name" || key === "chart" ? `cell-${key}` : `number cell-${key}` });
+      const head = element("th", {
+        scope: "col",
+        role: "columnheader",
+        class: key === "name" || key === "chart" ? `cell-${key}` : `number cell-${key}`,
+      });
       if (sort) {
         head.append(button(label, () => this.#sortBy(sort), { class: "sort" }));
         this.heads.set(sort, head);
@@ -180,7 +211,12 @@ export class QueuesView {
   }
 
   async #create() {
-    const name = await askName({ title: "New queue", label: "Name", verb: "Create", hint: "1 to 255 bytes. Publishing to a name that is new creates a queue, too." });
+    const name = await askName({
+      title: "New queue",
+      label: "Name",
+      verb: "Create",
+      hint: "1 to 255 bytes. Publishing to a name that is new creates a queue, too.",
+    });
     if (name && (await attempt("The queue", () => api.create(name)))) location.hash = addressOf(name);
   }
 
@@ -226,7 +262,11 @@ export class QueuesView {
     if (this.empty.dataset.about === `search:${this.searched}`) return;
     this.empty.dataset.about = `search:${this.searched}`;
     if (this.searched) {
-      this.empty.replaceChildren(element("h2", {}, "No queue has that in its name"), element("p", {}, "The search looks for the text anywhere in a name, in capitals or not."), button("Show all queues", () => this.#clearSearch()));
+      this.empty.replaceChildren(
+        element("h2", {}, "No queue has that in its name"),
+        element("p", {}, "The search looks for the text anywhere in a name, in capitals or not."),
+        button("Show all queues", () => this.#clearSearch()),
+      );
     } else {
       this.empty.replaceChildren(
         element("h2", {}, "There are no queues yet"),
