@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from http import HTTPStatus
 from time import perf_counter
 from typing import Final
 
@@ -32,21 +34,24 @@ def counting(counts: Counts) -> Middleware:
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not request.path.startswith(PREFIX):
+        path = request.rel_url.raw_path
+        if not path.startswith(PREFIX):
             return await handler(request)
         begun = perf_counter()
         response = await handler(request)
-        operation = operation_of(request.method, request.raw_path)
+        operation = operation_of(request.method, path)
         counts.requests[operation] += 1
-        code = response.get(CODE)
-        if code is not None:
-            counts.refusals[operation, code] += 1
-        counts.answered(operation, request.get(RESUMED, begun), 1)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            code = response.get(CODE)
+            if code is not None:
+                counts.refusals[operation, code] += 1
+        counts.answered(operation, request.get(RESUMED, begun) if operation == "S" else begun, 1)
         return response
 
     return count
 
 
+@lru_cache(maxsize=1024)
 def operation_of(method: str, raw_path: str) -> str:
     """The operation's letter on the wire; "" for what is none. `raw_path` begins with PREFIX, and its names are percent-encoded."""
     method = "GET" if method == "HEAD" else method

@@ -41,7 +41,7 @@ class Guard:
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve the request, or say why not."""
-        if request.path in OPEN_PATHS:
+        if request.rel_url.raw_path in OPEN_PATHS:
             return await handler(request)
         refused = self._refused(request)
         if refused is not None:
@@ -59,9 +59,9 @@ class Guard:
                 self._good_hosts.add(host)
         if request.method not in SAFE_METHODS and not from_here(headers.get("Sec-Fetch-Site"), headers.get("Origin"), host):
             return problem_response("forbidden", "a page of another site may not change anything here")
-        if authenticator.required and not request.get_extra_info("peercert"):
+        if authenticator.required:
             given = headers.get("Authorization", "")
-            if given != self._credentials:
+            if given != self._credentials and not request.get_extra_info("peercert"):
                 if not self._accepts(given):
                     response = problem_response("unauthorized", "wrong or missing credentials; send the user and the password as Basic")
                     response.headers["WWW-Authenticate"] = CHALLENGE
