@@ -18,7 +18,7 @@ test: $(STAMP) servers  ## run the tests (ARGS="-k NAME" for some of them)
 	$(BIN)/pytest -n auto $(ARGS)
 
 # What the tests start beside the broker: MariaDB, Prometheus and a browser. Without one of them its tests are skipped, and say so.
-SERVERS = mariadbd:mariadb-server prometheus:prometheus chromium:chromium
+SERVERS = curl:curl mariadbd:mariadb-server prometheus:prometheus chromium:chromium
 .PHONY: servers
 servers:
 	@missing=$$(for pair in $(SERVERS); do command -v $${pair%%:*} >/dev/null || echo $${pair##*:}; done); \
