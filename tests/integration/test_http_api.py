@@ -58,6 +58,14 @@ def refused(reply: Reply, status: int, field: str | None = None) -> dict[str, An
     return problem
 
 
+def test_an_unknown_field_is_named_with_those_that_there_are(api: Broker, path: str) -> None:
+    problem = refused(request(api.http, "PUT", path, json.dumps({"policy": {"ttk": 2}}), JSON), 400, "policy.ttk")
+    allowed = "max_messages, max_deliveries, dead_letter, ttl, lease, expires"
+    assert problem["detail"] == f"policy.ttk is unknown; policy may have {allowed}"
+    problem = refused(post(api, f"{path}/messages", {"messages": [{"text": "a"}, {"txet": "b"}]}), 400, "messages[1].txet")
+    assert problem["detail"].startswith("messages[1].txet is unknown; messages[1] may have payload, text"), problem
+
+
 # One message
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
+from msgspec import Struct
 
 import gmq
 from gmq import plain
@@ -24,6 +25,7 @@ from gmq.server.hub import Hub
 from gmq.storage.base import Outcome
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Struct)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -37,7 +39,7 @@ class Api:
     async def _done(self, outcome: Outcome[T]) -> T:
         return await done(self._broker, outcome)
 
-    async def _body(self, request: web.Request, kind: type[T]) -> T:
+    async def _body(self, request: web.Request, kind: type[B]) -> B:
         return await json_body(request, kind, BODY_LIMIT, self._timeout)
 
     async def about(self, _: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from gmq.message import GmqError, refuse
 from gmq.server.http.requests import decode, read_query
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Struct)
 Q = TypeVar("Q", bound=Struct)
 
 JSON = "application/json"

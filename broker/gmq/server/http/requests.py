@@ -7,7 +7,8 @@ the broker, as for the wire.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, TypeVar
+import re
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,7 +36,7 @@ from gmq.message import (
 )
 from gmq.validate import quote
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Struct)
 Q = TypeVar("Q", bound=Struct)
 
 DEFAULT_LIMIT = 100
@@ -230,14 +231,14 @@ def decode(kind: type[S], data: bytes) -> S:
         return decoder.decode(data)  # type: ignore[no-any-return]  # it is of this kind
     except msgspec.ValidationError as error:
         if "`int" not in str(error) or "`float`" not in str(error):
-            raise _explained(error) from error
+            raise _explained(error, kind) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = str(error).removeprefix("JSON is malformed: ")
         refuse(f"the body is not JSON: {text[:1].lower()}{text[1:]}")
     try:  # for JSON, 6.0 is a whole number
         return msgspec.convert(json.loads(data, parse_float=_whole), kind)
     except msgspec.ValidationError as error:
-        raise _explained(error) from error
+        raise _explained(error, kind) from error
 
 
 def _whole(text: str) -> float:
@@ -262,7 +263,7 @@ def read_query(kind: type[Q], given: list[tuple[str, str]]) -> Q:
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise _explained(error) from error
+        raise _explained(error, kind) from error
 
 
 TEXTS = frozenset(("after", "search", "sort"))
@@ -281,13 +282,30 @@ def scalar(name: str, text: str) -> object:
     return value
 
 
-def _explained(error: msgspec.ValidationError) -> GmqError:
-    text, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").removeprefix(".")
+def _explained(error: msgspec.ValidationError, kind: type[Struct]) -> GmqError:
+    text, _, place = str(error).partition(" - at `$")
+    place = place.rstrip("`").removeprefix(".")
     text = text[:1].lower() + text[1:].replace(" | null`", "`")
     if text.startswith(("object contains unknown field", "object missing required field")):
         name = text.split("`")[1]
-        path = f"{path}.{name}" if path else name
-        what = "is unknown" if "unknown" in text else "is missing"
-        return GmqError("bad_request", f"{path} {what}", field=path)
-    return GmqError("bad_request", f"{path or 'the body'}: {text}", field=path or None)
+        path = f"{place}.{name}" if place else name
+        if "unknown" not in text:
+            return GmqError("bad_request", f"{path} is missing", field=path)
+        allowed = ", ".join(_struct_at(kind, place).__struct_fields__)
+        return GmqError("bad_request", f"{path} is unknown; {place or 'the body'} may have {allowed or 'nothing'}", field=path)
+    return GmqError("bad_request", f"{place or 'the body'}: {text}", field=place or None)
+
+
+def _struct_at(kind: type[Struct], place: str) -> type[Struct]:
+    """The struct at a place in another one, such as `policy` or `messages[0]`."""
+    for step in re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", place)):
+        field = next(field for field in msgspec.structs.fields(kind) if field.encode_name == step)
+        kind = _struct_in(field.type) or kind
+    return kind
+
+
+def _struct_in(annotation: Any) -> type[Struct] | None:
+    """The struct that an annotation has: itself, or within a list or a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _struct_in(part)) is not None), None)
