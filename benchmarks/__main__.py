@@ -26,7 +26,7 @@ from benchmarks.yardsticks import IN_MEMORY, file_system
 
 START_UP: Final = "startup"
 MEMORY: Final = "memory"
-PARTS: Final = ("latency", "publish", "queues", "take", "lease", "batch", START_UP, MEMORY)
+PARTS: Final = ("latency", "publish", "queues", "take", "lease", "batch", START_UP, MEMORY, "stream", "polls")
 
 
 def main() -> int:
@@ -82,6 +82,10 @@ def _measure(section: Section, entrants: Sequence[Entrant], parts: Sequence[str]
     if MEMORY in parts and section.footprints:
         _say("memory")
         footprints.memory(servers, cores, effort, results)
+    for part, measure in section.alone:
+        if part in parts:
+            _say(part)
+            measure(cores, results)
     rows = [row for row in section.rows if row.part in parts]
     if rows and entrants:
         with ExitStack() as stack:

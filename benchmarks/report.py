@@ -104,7 +104,7 @@ def _section(section: Section, results: Results) -> dict[str, Any]:
         name: {**asdict(footprint), "per_message": footprint.per_message if footprint.messages else None}
         for name, footprint in results.footprints.items()
     }
-    return {"rows": rows, "footprints": footprints, "targets": targets}
+    return {"rows": rows, "footprints": footprints, "figures": results.figures, "targets": targets}
 
 
 def _figures(results: Results, row: Row, server: str) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Results:
 
     samples: dict[Row, dict[str, list[Sample]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     footprints: dict[str, Footprint] = field(default_factory=lambda: defaultdict(Footprint))
+    figures: dict[str, float] = field(default_factory=dict)  # that stand alone, by their titles
 
     def add(self, row: Row, server: str, sample: Sample) -> None:
         self.samples[row][server].append(sample)

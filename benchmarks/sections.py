@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks import targets
+from benchmarks import http_footprints, targets
 from benchmarks.mariadb import GmqOnMariaDb, MariaDb
 from benchmarks.plain_sql import PlainSql
-from benchmarks.servers import BareHttp, Beanstalkd, Echo, Entrant, Gmq, HttpGmq, Nats, Redis
+from benchmarks.results import Results
+from benchmarks.servers import BareHttp, Beanstalkd, Cores, Echo, Entrant, Gmq, HttpGmq, Nats, Redis
 from benchmarks.targets import Target
 from benchmarks.work import Row, durable_rows, http_rows, rows, sql_rows
 from benchmarks.yardsticks import Disk
@@ -24,6 +26,7 @@ class Section:
     footprints: bool = False  # whether start-up and memory are measured
     requests: int = 800  # of a block of latencies, at most
     database: MariaDb | None = None  # that runs beside its servers
+    alone: tuple[tuple[str, Callable[[Cores, Results], None]], ...] = ()  # what is measured by itself, by its part
 
 
 _DATABASE: Final = MariaDb()
@@ -64,5 +67,6 @@ SECTIONS: Final = (
         http_rows(),
         targets.HTTP,
         requests=150,
+        alone=(("stream", http_footprints.stream), ("polls", http_footprints.polls)),
     ),
 )

@@ -269,6 +269,10 @@ class Child:
         if time.perf_counter() > self.started + START:
             raise BenchmarkError(f"It did not listen within {START} s:\n{self.output()}")
 
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
     def resident(self) -> int:
         """Bytes of memory the process holds."""
         status = Path(f"/proc/{self._popen.pid}/status").read_text()

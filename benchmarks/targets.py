@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks import http_footprints
 from benchmarks.results import OURS, Results, Sample
 from benchmarks.work import HTTP_BATCH, MANY, SMALL, Operation, Row, Shape
 
@@ -91,6 +92,11 @@ def batches(times: float) -> Target:
     return Target(f"messages of publish {shapes[0]}, against {shapes[1]}", times, at_least=True, unit=" x", measure=measure)
 
 
+def at_most(title: str, bound: float) -> Target:
+    """A figure that stands alone."""
+    return Target(title, bound, at_least=False, unit="", measure=lambda results: results.figures.get(title))
+
+
 def start_up(seconds: float) -> Target:
     def measure(results: Results) -> float | None:
         footprint = results.footprints.get(OURS)
@@ -138,4 +144,7 @@ SQL: Final = (
 HTTP: Final = (
     faster(Operation.PUBLISH, "aiohttp", "a bare handler that answers 201", 0.8, Shape(16, 1, SMALL)),
     batches(40),
+    at_most(http_footprints.STREAM, 50),
+    at_most(http_footprints.POLL, 40),
+    at_most(http_footprints.WAKE_UPS, 1),
 )
