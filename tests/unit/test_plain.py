@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gmq import plain, protocol
 from gmq.message import Message, Taken
-from gmq.plain import Acknowledges, Publishes, Run, Spread, Takes
-from gmq.protocol import Acknowledge, BadRequest, Item, Publish, Take
+from gmq.plain import Run, Spread, Takes
+from gmq.protocol import BadRequest, Publish
+from meanings import meanings
 
 LIMIT = 1 << 20
 
@@ -65,29 +66,6 @@ turned = st.builds(
 spreads = st.lists(st.one_of(publishes, publishes, turned), min_size=2, max_size=6).map("".join)
 
 
-def single(items: list[Item]) -> list[object]:
-    """Items in one form, each request by itself."""
-    found: list[object] = []
-    for item in items:
-        if isinstance(item, Publishes):
-            found += [("P", item.queue, payload) for payload in item.payloads]
-        elif isinstance(item, Spread):
-            found += [("P", queue, payload) for queue, payload in zip(item.queues, item.payloads, strict=True)]
-        elif isinstance(item, Takes):
-            found += [("S", item.queue, item.lease, type(item.lease))] * len(item)
-        elif isinstance(item, Acknowledges):
-            found += [("A", receipt) for receipt in item.receipts]
-        elif isinstance(item, Publish):
-            found.append(("P", item.queue, item.payload))
-        elif isinstance(item, Take) and not protocol.is_tagged(item):
-            found.append(("S", item.queue, item.lease, type(item.lease)))
-        elif isinstance(item, Acknowledge):
-            found.append(("A", item.receipt))
-        else:
-            found.append(type(item))
-    return found
-
-
 TO = '{"operation":"P","queue":"%s","payload":"%s"}'
 WHOLE = '{"operation":"P","queue":"q","payload":"%s"}\n'
 
@@ -105,9 +83,9 @@ def test_many_lines_at_once_mean_what_they_mean_one_by_one(chunk: str) -> None:
     found = plain.decode(data)
     lines = [protocol.decode_line(line, LIMIT) for line in data.split(b"\n") if line and not line.isspace()]
     if found is not None:
-        assert single(list(found)) == single(list(lines))
+        assert meanings(list(found)) == meanings(list(lines))
     items, _ = protocol.decode_lines(data, LIMIT)
-    assert single(list(items)) == single(list(lines))
+    assert meanings(list(items)) == meanings(list(lines))
 
 
 @settings(max_examples=1500, deadline=None)
@@ -122,12 +100,12 @@ def test_publishes_to_several_queues_mean_what_they_mean_one_by_one(chunk: str) 
     lines = [protocol.decode_line(line, LIMIT) for line in data.split(b"\n") if line and not line.isspace()]
     found = plain.decode(data)
     if found is not None:
-        assert single(list(found)) == single(list(lines))
+        assert meanings(list(found)) == meanings(list(lines))
     run = plain.decode_run(data)
     if isinstance(run, Spread) and run.ends:
         assert list(run.ends) == list(accumulate(len(line) for line in data.splitlines(keepends=True)))
     items, _ = protocol.decode_lines(data, LIMIT)
-    assert single(list(items)) == single(list(lines))
+    assert meanings(list(items)) == meanings(list(lines))
 
 
 def test_publishes_to_several_queues_are_decoded_at_once() -> None:
@@ -135,7 +113,7 @@ def test_publishes_to_several_queues_are_decoded_at_once() -> None:
         lines = [TO % (queue, text) + "\n" for queue, text in zip(("a", "bb", "é"), texts, strict=True)]
         run = plain.decode_run("".join(lines).encode())
         assert isinstance(run, Spread)
-        assert single([run]) == [("P", queue, base64.b64decode(text)) for queue, text in zip(("a", "bb", "é"), texts, strict=True)]
+        assert meanings([run]) == [("P", queue, base64.b64decode(text)) for queue, text in zip(("a", "bb", "é"), texts, strict=True)]
         assert run.size == sum(map(len, run.payloads))
 
 
@@ -147,7 +125,7 @@ def test_plain_lines_are_decoded_at_once() -> None:
     mixed = "".join(WHOLE % text for text in ("QUJD", "QUI=", "QQ==", "")).encode()
     runs = plain.decode(mixed)
     assert runs is not None
-    assert single(list(runs)) == [("P", "q", b"ABC"), ("P", "q", b"AB"), ("P", "q", b"A"), ("P", "q", b"")]
+    assert meanings(list(runs)) == [("P", "q", b"ABC"), ("P", "q", b"AB"), ("P", "q", b"A"), ("P", "q", b"")]
 
 
 def test_a_refused_line_does_not_spoil_its_neighbours() -> None:
