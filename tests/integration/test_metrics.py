@@ -214,7 +214,8 @@ def test_nobody_waits_for_a_scrape_of_thousands_of_queues(start_broker: START) -
             waits.append(time.monotonic() - started)
         scraping.result()
     assert min(scrapes) < 1.0, f"the fastest of {len(scrapes)} scrapes took {min(scrapes) * 1000:.0f} ms"
-    assert max(waits) < 0.5, f"a reply came after {max(waits) * 1000:.0f} ms"
+    late = sorted(waits)[-10:]
+    assert late[0] < 0.25, f"replies came after {late} s"
 
 
 def test_a_message_over_http_is_counted_as_one_over_tcp_is(start_broker: START) -> None:

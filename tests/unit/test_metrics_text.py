@@ -17,6 +17,7 @@ from gmq.broker import Broker
 from gmq.histogram import Histogram
 from gmq.message import Limits, Options, QueuePolicy
 from gmq.protocol import REQUESTS
+from gmq.server.counts import Counts
 from gmq.server.hub import Hub
 from gmq.server.metrics.definitions import METRICS, OPERATIONS
 from gmq.server.metrics.exposition import Exposition
@@ -153,32 +154,45 @@ def test_an_observation_is_counted_in_the_first_bucket_that_it_fits() -> None:
 
 
 def test_a_scrape_of_many_queues_lets_others_have_their_turn() -> None:
-    """The bounds are many times what was measured on a machine that has nothing else to do: 50 ms in all, 3 ms at once."""
+    """In CPU time, so that a busy machine does no harm; measured: 40 ms in all, 3 ms at once."""
 
     async def work(hub: Hub) -> tuple[float, float, int]:
         for number in range(4096):
             hub.broker.publish(f"queue-{number}", [b"x"], 1)
         exposition = Exposition(hub)
         await exposition.text("")
-        longest, last, running = 0.0, time.perf_counter(), True
+        longest, last, running = 0.0, time.thread_time(), True
 
         async def tick() -> None:
             nonlocal longest, last
             while running:
-                now = time.perf_counter()
+                now = time.thread_time()
                 longest, last = max(longest, now - last), now
                 await asyncio.sleep(0)
 
         ticking = asyncio.create_task(tick())
         await asyncio.sleep(0)
-        started = time.perf_counter()
+        started = time.thread_time()
         blocks, _ = await exposition.text("")
-        took = time.perf_counter() - started
+        took = time.thread_time() - started
         running = False
         await ticking
         return took, longest, sum(map(len, blocks))
 
     took, longest, size = with_hub(work)
     assert size > 2_000_000, "not every queue is there"
-    assert took < 1.0, f"the scrape took {took * 1000:.0f} ms"
+    assert took < 0.6, f"the scrape took {took * 1000:.0f} ms"
     assert longest < 0.1, f"somebody had to wait {longest * 1000:.0f} ms"
+
+
+def test_every_reply_is_in_the_histogram_however_many_there_were_since_the_last_look() -> None:
+    counts = Counts()
+    begun = time.perf_counter()
+    for _ in range(2000):
+        counts.answered("P", begun, 2)
+    counts.answered("S", begun - 3600, 1)
+    durations = counts.durations
+    assert {operation: histogram.count for operation, histogram in durations.items()} == {"P": 4000, "S": 1}
+    assert durations["S"].counts[-1] == 1, "an hour is above the last bucket"
+    assert 3600 <= durations["S"].sum < 3700
+    assert counts.durations["P"].count == 4000, "looking twice counts twice"
