@@ -80,23 +80,23 @@ def refusal(error: GmqError, **members: Any) -> web.Response:
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error, the framework's own too, as problem details, and give every reply the headers that all have."""
-    response = await _answered(request, handler)
+    try:
+        response = await handler(request)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the client is told, and the log
+        response = _answer(request, error)
     if not response.prepared:
         for name, value in COMMON_HEADERS:
             response.headers.setdefault(name, value)
     return response
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except GmqError as error:
+def _answer(request: web.Request, error: Exception) -> web.StreamResponse:
+    if isinstance(error, GmqError):
         return refusal(error)
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         return _of_framework(request, error)
-    except Exception:
-        log.exception("request failed", method=request.method, path=request.path)
-        return problem_response("unknown", "the request failed in the broker, and its outcome is not known; its log tells more")
+    log.error("request failed", method=request.method, path=request.path, exc_info=error)
+    return problem_response("unknown", "the request failed in the broker, and its outcome is not known; its log tells more")
 
 
 def _of_framework(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
