@@ -51,6 +51,14 @@ def test_what_was_added_is_found_where_it_is(batches: list[tuple[int, bool, list
                 assert run.end - run.start <= 2 * sum(run.lengths) + CLOSE
 
 
+def test_an_index_without_anything_in_order_is_taken_over_by_one_with_something_out_of_order() -> None:
+    index, other = Index(), Index()
+    index.add([10, 11], [1, 1], [0, 0], 0)
+    index.add([5, 6], [1, 1], [0, 0], 2)
+    index.update(other)
+    assert [index.find(number) for number in (5, 11)] == [Place(2, 1, 0), Place(1, 1, 0)]
+
+
 def test_a_backlog_of_consecutive_messages_takes_16_bytes_for_each() -> None:
     index = Index()
     for first in range(0, 100_000, 1000):

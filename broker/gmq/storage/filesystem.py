@@ -388,6 +388,10 @@ class FilesystemStorage(LocalStorage):
             )
         except GmqError:
             log.info("a checkpoint was given up: the journal failed")
+        except Exception as error:
+            # What is noted of the files may be half of the truth now, and the next checkpoint would build on it: begin again from the disk.
+            log.exception("a checkpoint failed in the broker")
+            self._failed(OSError(f"a checkpoint failed in the broker: {error}"))
         else:
             self._failures = 0
             if full:

@@ -99,7 +99,7 @@ class Index:
 
     def _ids(self) -> Iterator[int]:
         """The id of each place in the arrays."""
-        ends = (*self._starts[1:], len(self._offsets))
+        ends = [*self._starts[1:], len(self._offsets)] if self._starts else []
         return chain.from_iterable(
             range(first, first + end - start) for first, start, end in zip(self._firsts, self._starts, ends, strict=True)
         )
