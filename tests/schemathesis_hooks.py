@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 import schemathesis
 from hypothesis import strategies
@@ -41,7 +42,7 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[s
             fields["delay"] = 0
     queue = str(case.path_parameters.get("queue")) if isinstance(case.path_parameters, dict) else ""
     for fields, name in ((body, "to"), (body, "dead_letter"), (body.get("policy"), "dead_letter")):
-        if isinstance(fields, dict) and fields.get(name) == queue:
+        if isinstance(fields, dict) and fields.get(name) in (queue, unquote(queue)):  # it may be encoded already
             fields[name] = "another" if queue != "another" else "one more"
     raw = case.media_type == "application/octet-stream"
     if case.operation.label.endswith("/messages") and not raw and keyed(body):
