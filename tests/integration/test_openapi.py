@@ -20,6 +20,9 @@ TESTS = Path(__file__).parent.parent
 EXAMPLES = 10
 """Made-up requests of each operation, beside those that cover its fields one by one."""
 
+EXCLUDED = "use_after_free"
+"""It takes the empty answer of a peek into a deleted or cleared queue for the queue; the conformance suite tests what is gone."""
+
 
 @pytest.fixture(scope="module")
 def document(shared_broker: Broker) -> dict[str, Any]:
@@ -92,12 +95,12 @@ def test_the_page_for_people_tells_of_every_operation_and_loads_nothing_from_els
 
 @pytest.mark.timeout(300)
 def test_the_broker_does_what_the_description_says(start_broker: Callable[..., Broker]) -> None:
-    """Schemathesis makes up requests, right and wrong ones, and sequences of them; schemathesis.toml has the one exception."""
+    """Schemathesis makes up requests, right and wrong ones, and sequences of them, with every check but EXCLUDED."""
     broker = start_broker({"storage": {"type": "memory"}, "auth": {"user": "ann", "password": "secret"}})
     program = Path(sys.executable).parent / "schemathesis"
     command = [
-        program, "--config-file", TESTS / "schemathesis.toml", "run", f"http://{broker.http}/openapi.json", "--auth", "ann:secret",
-        "--checks", "all", "--max-examples", str(EXAMPLES), "--no-shrink", "--continue-on-failure", "--no-color",
+        program, "run", f"http://{broker.http}/openapi.json", "--auth", "ann:secret",
+        "--checks", "all", "--exclude-checks", EXCLUDED, "--max-examples", str(EXAMPLES), "--no-shrink", "--continue-on-failure", "--no-color",
     ]  # fmt: skip
     variables = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(TESTS)}
     run = subprocess.run(command, env=os.environ | variables, cwd=broker.log.parent, capture_output=True, text=True, check=False)
