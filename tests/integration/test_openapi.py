@@ -99,8 +99,9 @@ def test_the_broker_does_what_the_description_says(start_broker: Callable[..., B
     broker = start_broker({"storage": {"type": "memory"}, "auth": {"user": "ann", "password": "secret"}})
     program = Path(sys.executable).parent / "schemathesis"
     command = [
-        program, "run", f"http://{broker.http}/openapi.json", "--auth", "ann:secret",
-        "--checks", "all", "--exclude-checks", EXCLUDED, "--max-examples", str(EXAMPLES), "--no-shrink", "--continue-on-failure", "--no-color",
+        program, "run", "--seed", "1", f"http://{broker.http}/openapi.json", "--auth", "ann:secret",
+        "--checks", "all", "--exclude-checks", EXCLUDED, "--max-examples", str(EXAMPLES), "--no-shrink",
+        "--continue-on-failure", "--no-color",
     ]  # fmt: skip
     variables = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(TESTS)}
     run = subprocess.run(command, env=os.environ | variables, cwd=broker.log.parent, capture_output=True, text=True, check=False)
