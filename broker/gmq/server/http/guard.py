@@ -7,8 +7,9 @@ from binascii import Error
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from multidict import istr
 
 from gmq.message import GmqError
 from gmq.server.http.problem import problem_response
@@ -16,6 +17,7 @@ from gmq.server.hub import Hub
 
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))
 """What anybody may ask: whether the broker lives and can serve."""
+SEC_FETCH_SITE = istr("Sec-Fetch-Site")
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
 """Ends of names that nobody outside can own."""
@@ -51,16 +53,16 @@ class Guard:
     def _refused(self, request: web.Request) -> web.Response | None:
         headers = request.headers
         authenticator = self._hub.authenticator
-        host = headers.get("Host", "")
+        host = headers.get(hdrs.HOST, "")
         if not authenticator.required and host not in self._good_hosts:
             if not self._is_ours(host):
                 return problem_response("forbidden", f"{host!r} is not known as a name of this broker; add it to http.hosts if it is one")
             if len(self._good_hosts) < MAX_HOSTS:
                 self._good_hosts.add(host)
-        if request.method not in SAFE_METHODS and not from_here(headers.get("Sec-Fetch-Site"), headers.get("Origin"), host):
+        if request.method not in SAFE_METHODS and not from_here(headers.get(SEC_FETCH_SITE), headers.get(hdrs.ORIGIN), host):
             return problem_response("forbidden", "a page of another site may not change anything here")
         if authenticator.required:
-            given = headers.get("Authorization", "")
+            given = headers.get(hdrs.AUTHORIZATION, "")
             if given != self._credentials and not request.get_extra_info("peercert"):
                 if not self._accepts(given):
                     response = problem_response("unauthorized", "wrong or missing credentials; send the user and the password as Basic")
