@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from http import HTTPStatus
-from time import perf_counter
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from gmq.server.counts import Counts
 from gmq.server.http.problem import CODE
@@ -29,26 +27,18 @@ OTHERS: Final = {
 """Operations by the method and the path."""
 
 
-def counting(counts: Counts) -> Middleware:
-    """The outermost middleware: it sees the replies as they leave. Requests whose client is gone before are not counted."""
-
-    @web.middleware
-    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        path = request.rel_url.raw_path
-        if not path.startswith(PREFIX):
-            return await handler(request)
-        begun = perf_counter()
-        response = await handler(request)
-        operation = operation_of(request.method, path)
-        counts.requests[operation] += 1
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            code = response.get(CODE)
-            if code is not None:
-                counts.refusals[operation, code] += 1
-        counts.answered(operation, request.get(RESUMED, begun) if operation == "S" else begun, 1)
-        return response
-
-    return count
+def count(counts: Counts, request: web.Request, response: web.StreamResponse, begun: float) -> None:
+    """Count a request that was begun with at `begun` and whose reply leaves now. Those whose client is gone before are not counted."""
+    path = request.rel_url.raw_path
+    if not path.startswith(PREFIX):
+        return
+    operation = operation_of(request.method, path)
+    counts.requests[operation] += 1
+    if response.status >= HTTPStatus.BAD_REQUEST:
+        code = response.get(CODE)
+        if code is not None:
+            counts.refusals[operation, code] += 1
+    counts.answered(operation, request.get(RESUMED, begun) if operation == "S" else begun, 1)
 
 
 @lru_cache(maxsize=1024)

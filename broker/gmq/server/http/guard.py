@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 from multidict import istr
 
 from gmq.message import GmqError
@@ -40,17 +39,14 @@ class Guard:
         self._good_hosts: set[str] = set()  # that were found good
         self._credentials: str | None = None  # the last header that was found good
 
-    @web.middleware
-    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Serve the request, or say why not."""
-        if request.rel_url.raw_path in OPEN_PATHS:
-            return await handler(request)
-        refused = self._refused(request)
-        if refused is not None:
-            return refused
-        return await handler(request)
+    def refused(self, request: web.Request) -> web.Response | None:
+        """The reply that says why a request is not served; None where it is.
 
-    def _refused(self, request: web.Request) -> web.Response | None:
+        Raises:
+            GmqError: `unavailable`, nothing can be served yet.
+        """
+        if request.rel_url.raw_path in OPEN_PATHS:
+            return None
         headers = request.headers
         authenticator = self._hub.authenticator
         host = headers.get(hdrs.HOST, "")

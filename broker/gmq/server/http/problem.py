@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from msgspec import UNSET, Struct, UnsetType
 
 from gmq.message import GmqError
@@ -77,20 +76,8 @@ def refusal(error: GmqError, **members: Any) -> web.Response:
     return problem_response(error.code, error.text, **members)
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error, the framework's own too, as problem details, and give every reply the headers that all have."""
-    try:
-        response = await handler(request)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the client is told, and the log
-        response = _answer(request, error)
-    if not response.prepared:
-        for name, value in COMMON_HEADERS:
-            response.headers.setdefault(name, value)
-    return response
-
-
-def _answer(request: web.Request, error: Exception) -> web.StreamResponse:
+def answer(request: web.Request, error: Exception) -> web.StreamResponse:
+    """The reply to a request that failed, whatever with: the framework's own errors are problem details too."""
     if isinstance(error, GmqError):
         return refusal(error)
     if isinstance(error, web.HTTPException):

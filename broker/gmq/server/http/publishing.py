@@ -247,7 +247,7 @@ def said_by_headers(request: web.Request) -> Headers:
         GmqError: `bad_request`, one of them is unknown, there twice, or malformed.
     """
     for raw, _ in request.raw_headers:
-        if raw[:4].lower() == b"gmq-" or (raw[:1] in b"Ii" and raw.lower() == b"idempotency-key"):
+        if raw[:1] in b"GgIi" and (raw[:4].lower() == b"gmq-" or raw.lower() == b"idempotency-key"):
             break
     else:
         return NOTHING

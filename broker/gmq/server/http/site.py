@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from gmq.server.http import api, console, health, openapi, reference
-from gmq.server.http.counting import counting
+from gmq.server.http.front import front
 from gmq.server.http.guard import Guard
-from gmq.server.http.problem import problems
 from gmq.server.hub import Hub
 from gmq.server.metrics import exposition
 
@@ -21,7 +20,7 @@ MAX_LINE = 16 << 10
 
 def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     """Everything that is served over HTTP; `hosts` are further names of this broker, see `Guard`."""
-    app = web.Application(middlewares=[counting(hub.http_counts), problems, Guard(hub, hosts).check])
+    app = web.Application(middlewares=[front(Guard(hub, hosts), hub.http_counts)])
     health.add_routes(app, hub)
     exposition.add_routes(app, hub)
     api.add_routes(app, hub)
@@ -33,7 +32,7 @@ def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
 
 def ops_site(hub: Hub) -> web.Application:
     """What probes and scrapers read, for whoever reaches it."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[front()])
     health.add_routes(app, hub)
     exposition.add_routes(app, hub)
     return app
