@@ -57,7 +57,7 @@ class Publishing:
         outcome = self._broker.publish(queue, (payload,), len(payload), options)
         return replies.published(request, (await done(self._broker, outcome))[0])
 
-    async def _publish_batch(self, request: web.Request) -> web.Response:
+    async def _publish_batch(self, request: web.Request) -> web.StreamResponse:
         queue, (query, key) = queue_of(request), said_beside(request)
         data = await body_of(request, self.batch_limit, self._timeout)
         batch = decode(Batch, data)
@@ -75,7 +75,7 @@ class Publishing:
         )
         outcome = self._broker.publish(queue, payloads, sum(map(len, payloads)), options)
         ids = await done(self._broker, outcome)
-        return replies.reply(replies.PublishedBatch(list(ids)), 201)
+        return replies.published_batch(request, ids)
 
     # Streams
 

@@ -125,7 +125,15 @@ class Prepared(web.StreamResponse):
 
 def published(request: web.Request, number: int) -> web.StreamResponse:
     """The reply to a publish of one message: `Published`, written quickly."""
-    body = b'{"id":%d}' % number
+    return _created(request, b'{"id":%d}' % number)
+
+
+def published_batch(request: web.Request, ids: Sequence[int]) -> web.StreamResponse:
+    """The reply to a publish of a batch."""
+    return _created(request, _encode(PublishedBatch(list(ids))))
+
+
+def _created(request: web.Request, body: bytes) -> web.StreamResponse:
     transport = request.transport
     if not request.keep_alive or request.version != HttpVersion11 or transport is None or transport.get_write_buffer_size():
         # To a client that does not read, aiohttp waits with the next reply until it does.
