@@ -9,12 +9,14 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from gmq import cgroup
+from gmq.auth import User
 from gmq.database import Database, Host, Tls, parse_dsn, parse_host
 from gmq.document import DocumentError, Reading, decode, is_unicode
 from gmq.listen import FAMILIES, ORIGINAL_PORT, Listen, check_interface, parse_port
 from gmq.message import GmqError, Limits, QueuePolicy
 from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
 from gmq.tls import ServerTls, TlsError
+from gmq.users import UsersError, configured, in_folder
 from gmq.validate import LONGEST_PATH, check_name, quote
 
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
@@ -64,7 +66,8 @@ class Policies:
 class Config(Struct, frozen=True, kw_only=True):
     """What the server uses.
 
-    `source` is the file's name; `credentials` are user and password, None without; timeouts are in seconds, sizes in bytes. `http`,
+    `source` is the file's name; `credentials` are user and password, None without; `users` has them too, and those of `users`, but not
+    those of the folder `users_directory` (empty without); timeouts are in seconds, sizes in bytes. `http`,
     `ops` and `tls` are None where they are off; `http_asked` tells whether the configuration speaks of HTTP at all.
     """
 
@@ -76,6 +79,9 @@ class Config(Struct, frozen=True, kw_only=True):
     ops: Listen | None
     tls: ServerTls | None
     credentials: tuple[str, str] | None
+    users: tuple[User, ...]
+    users_directory: str
+    any_certificate: bool
     storage_type: StorageType
     storage_path: Path
     segment_size: int
@@ -141,7 +147,18 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     storage_type = _storage_type(settings, reading)
     storage_path = _storage_path(settings, reading)
     database = _database(settings, storage_type, environ, reading)
-    checked = bool(credentials) or bool(settings.tls.client_ca)
+    users = configured(settings.users, reading)
+    if credentials is not None:
+        if any(user.name == credentials[0] for user in users):
+            reading.problem("auth.user", f"is {quote(credentials[0])}, and so is one of users; names are unique")
+        users = (User(credentials[0], (credentials[1],)), *users)
+    folder = settings.auth.users_directory
+    try:
+        if folder:
+            in_folder(folder)
+    except UsersError as error:
+        reading.problem("auth.users_directory", f"is {quote(folder, LONGEST_PATH)}; {error}")
+    checked = bool(users) or bool(folder) or bool(settings.tls.client_ca)
     _check_access(settings.auth, listen, reading, checked=checked)
     if http is not None and http.interface != listen.interface:
         _check_access(settings.auth, http, reading, checked=checked)
@@ -157,6 +174,9 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         ops=ops,
         tls=tls,
         credentials=credentials,
+        users=users,
+        users_directory=folder,
+        any_certificate=not settings.users and not folder,
         storage_type=storage_type,
         storage_path=storage_path,
         segment_size=settings.storage.segment_size,

@@ -140,6 +140,8 @@ def _rows(section: str, kind: type[Struct]) -> list[str]:
         rows.append(_row(section, member))
         if isinstance(member.type, inspect.StructType):
             rows += _rows(f"{section}.{member.name}", member.type.cls)
+        elif isinstance(member.type, inspect.VarTupleType) and isinstance(member.type.item_type, inspect.StructType):
+            rows += _rows(f"{section}.{member.name}[]", member.type.item_type.cls)
     return rows
 
 

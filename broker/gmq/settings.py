@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from gmq.access import RIGHTS, Right
 from gmq.database import DEFAULT_CONNECT_TIMEOUT, DEFAULT_POOL_SIZE, DEFAULT_PORT, DEFAULT_STATEMENT_TIMEOUT, Verify
 from gmq.message import DEFAULT_LEASE, MAX_DELIVERIES, MAX_EXPIRES, MAX_LEASE, MAX_TTL, MIN_LEASE, NEVER, Limits
 
@@ -51,6 +52,14 @@ class Auth(Section, frozen=True, kw_only=True):
         str,
         Meta(description="A file that holds the password; a newline at its end does not count.", examples=["/run/secrets/gmq/password"]),
     ] = ""
+    users_directory: Annotated[
+        str,
+        Meta(
+            description="A folder with a file for each user, as a Secret is mounted; changes take effect while the broker runs. "
+            "See [security](security.md#users).",
+            examples=["/run/secrets/gmq-users"],
+        ),
+    ] = ""
     anonymous: Annotated[
         bool,
         Meta(
@@ -58,6 +67,68 @@ class Auth(Section, frozen=True, kw_only=True):
             examples=[True],
         ),
     ] = False
+
+
+class UserRule(Section, frozen=True, kw_only=True):
+    """What a user may do with some queues."""
+
+    queues: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=1024)], ...],
+        Meta(description="Shell-style patterns for names of queues, case-sensitive, as in `policies`.", examples=[("orders.*",)]),
+    ] = ("*",)
+    rights: Annotated[
+        tuple[Right, ...],
+        Meta(
+            description="`publish`; `subscribe` (take, acknowledge, put back, extend); `inspect` (length, list, look at, peek); "
+            "`manage` (create, clear, delete, move, policy).",
+            examples=[("publish", "inspect")],
+        ),
+    ] = RIGHTS
+
+
+class Secrets(Section, frozen=True, kw_only=True):
+    """How a user is known, and what it may do. A file of `auth.users_directory` has these as well."""
+
+    password: Annotated[
+        str,
+        Meta(
+            description="The password, or better its hash from `gmqserver hash-password`.",
+            examples=["$argon2id$..."],
+            extra={"secret": True},
+        ),
+    ] = ""
+    token: Annotated[
+        str,
+        Meta(
+            description="A secret for `Authorization: Bearer` over HTTP: at least 16 characters.", examples=["..."], extra={"secret": True}
+        ),
+    ] = ""
+    allow: Annotated[
+        tuple[UserRule, ...],
+        Meta(
+            description="Rules; a right is there where any of them gives it. Where this is left out everything is allowed, "
+            "and nothing by `[]`.",
+            extra={"default": "everything is allowed"},
+        ),
+    ] = ()
+
+
+class UserSetting(Secrets, frozen=True, kw_only=True):
+    """Users beside `auth.user`, see [security](security.md)."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            description="The user's name; with `tls.client_ca` a certificate's common name.",
+            examples=["shop"],
+        ),
+    ]
+    password_file: Annotated[
+        str, Meta(description="A file that holds the password or its hash.", examples=["/run/secrets/shop/password"])
+    ] = ""
+    token_file: Annotated[str, Meta(description="A file that holds the token.", examples=["/run/secrets/shop/token"])] = ""
 
 
 class Network(Section, frozen=True, kw_only=True):
@@ -444,6 +515,7 @@ class Settings(Section, frozen=True, kw_only=True):
     http: Http = field(default_factory=Http)
     ops: Ops = field(default_factory=Ops)
     tls: Tls = field(default_factory=Tls)
+    users: tuple[UserSetting, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     storage: Storage = field(default_factory=Storage)
     limits: LimitSettings = field(default_factory=LimitSettings)

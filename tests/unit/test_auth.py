@@ -1,12 +1,16 @@
 """Users, passwords, and the original client's tokens."""
 
+import asyncio
 import hashlib
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmq.auth import Authenticator, reduce_token
+from gmq.access import Access, Rule
+from gmq.auth import REMEMBERED_FOR, Authenticator, User, reduce_token
+from gmq.passwords import hash_password
 
 DIGEST_OF_NOTHING = hashlib.sha512(b"").hexdigest()
 
@@ -59,12 +63,42 @@ def test_any_text_reduces_without_an_error(value):
     assert isinstance(reduce_token(value), str)
 
 
-@pytest.mark.parametrize("user", ["gmq", token("gmq"), token("gmq").upper()])
-@pytest.mark.parametrize("password", ["pässword", token("pässword")])
-def test_the_right_credentials_are_accepted_plain_and_as_tokens(user, password):
-    authenticator = Authenticator(("gmq", "pässword"))
-    assert authenticator.required, "credentials are configured, so they are required"
-    assert authenticator.accepts(user, password), f"{user} with {password} are the configured credentials"
+def one_user(password: str = "secret", **more: object) -> Authenticator:
+    return Authenticator([User("gmq", (password,), **more)])
+
+
+def checked(authenticator: Authenticator, user: str, password: str, address: str = "192.0.2.1") -> Access | None:
+    """Ask, with whatever that takes."""
+    return asyncio.run(authenticator.check(user, password, address))
+
+
+@pytest.fixture
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Delays of failed attempts are noted, and not waited for."""
+    delays: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+
+    monkeypatch.setattr("gmq.auth.asyncio.sleep", sleep)
+    return delays
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("gmq", "pässword"),
+        (token("gmq"), token("pässword")),
+        (token("gmq").upper(), "pässword"),
+        ("gmq", token("pässword")),
+    ],
+)
+def test_the_right_credentials_are_accepted_plain_and_as_tokens_of_the_original(user: str, password: str) -> None:
+    authenticator = one_user("pässword")
+    assert authenticator.required, "there is a user, so one is required"
+    access = authenticator.at_once(user, password)
+    assert access is not None, f"{user} with {password} are right"
+    assert access.name == "gmq"
 
 
 @pytest.mark.parametrize(
@@ -83,26 +117,93 @@ def test_the_right_credentials_are_accepted_plain_and_as_tokens(user, password):
         ("gmq", "\ud800"),
     ],
 )
-def test_wrong_credentials_are_refused(user, password):
-    assert not Authenticator(("gmq", "secret")).accepts(user, password), f"{user!r} with {password!r} got in"
+def test_wrong_credentials_are_refused(no_delay: list[float], user: str, password: str) -> None:
+    authenticator = one_user()
+    assert authenticator.at_once(user, password) is None, f"{user!r} with {password!r} got in"
+    assert checked(authenticator, user, password) is None, f"{user!r} with {password!r} got in"
+    assert authenticator.failures == 1
 
 
-def test_without_credentials_everybody_is_let_in():
-    authenticator = Authenticator(None)
-    assert not authenticator.required, "nothing is configured, so nothing is required"
-    assert authenticator.accepts("", ""), "a client without credentials was refused"
-    assert authenticator.accepts(token("any"), token("thing")), (
-        "the original client always sends tokens; without authentication they are ignored"
-    )
+def test_without_users_nobody_has_to_say_who_it_is() -> None:
+    assert not Authenticator().required
+    assert Authenticator(required=True).required, "a folder of users may be empty"
 
 
-def test_both_user_and_password_are_compared_in_constant_time(monkeypatch):
-    compared = []
+def test_a_hashed_password_is_checked_once_and_then_remembered() -> None:
+    known = hash_password("secret")
+    assert known != hash_password("secret"), "hashes are salted"
+    authenticator = one_user(known)
+    assert authenticator.at_once("gmq", "secret") is None, "hashing takes too long to be done at once"
+    assert authenticator.at_once("gmq", known) is None, "the hash is not the password"
+    assert checked(authenticator, "gmq", "secret") is not None
+    assert authenticator.at_once("gmq", "secret") is not None, "the password is hashed each time"
+    assert authenticator.at_once(token("gmq"), token("secret")) is not None, "a one-shot client's token is the same password"
+    assert authenticator.at_once("gmq", "Secret") is None
 
-    def compare(left, right):
-        compared.append((left, right))
-        return left == right
 
-    monkeypatch.setattr("gmq.auth.hmac.compare_digest", compare)
-    Authenticator(("gmq", "secret")).accepts("wrong", "wrong")
-    assert compared == [(b"wrong", b"gmq"), (b"wrong", b"secret")], "a wrong user must not save the comparison of the password"
+def test_what_is_remembered_is_forgotten_in_time_and_on_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User("gmq", (hash_password("secret"),))
+    authenticator = Authenticator([user])
+    assert checked(authenticator, "gmq", "secret") is not None
+    now = time.monotonic()
+    monkeypatch.setattr("gmq.auth.monotonic", lambda: now + REMEMBERED_FOR + 1)
+    assert authenticator.at_once("gmq", "secret") is None
+    monkeypatch.undo()
+    assert authenticator.at_once("gmq", "secret") is not None
+    authenticator.reload([user])
+    assert authenticator.at_once("gmq", "secret") is None
+
+
+def test_failures_from_one_address_are_answered_later_and_later(no_delay: list[float]) -> None:
+    authenticator = one_user()
+    for _ in range(8):
+        checked(authenticator, "gmq", "wrong")
+    checked(authenticator, "gmq", "wrong", "192.0.2.2")
+    assert no_delay == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.1]
+    assert checked(authenticator, "gmq", "secret") is not None, "who is right is let in, whoever else is at that address"
+    assert len(no_delay) == 9
+
+
+def test_a_user_who_is_gone_or_has_another_secret_is_revoked_and_others_keep_their_connections() -> None:
+    hashed = hash_password("b")
+    authenticator = Authenticator([User("a", ("a",)), User("b", (hashed,)), User("c", ("c",), rules=(Rule(("q",), ("publish",)),))])
+    a, c = authenticator.at_once("a", "a"), authenticator.at_once("c", "c")
+    b = checked(authenticator, "b", "b")
+    authenticator.reload([User("b", ("other",)), User("c", ("c",), rules=(Rule(("r",), ("publish",)),))])
+    assert a is not None
+    assert b is not None
+    assert c is not None
+    assert (a.revoked, b.revoked, c.revoked) == (True, True, False)
+    assert authenticator.at_once("a", "a") is None
+    assert authenticator.at_once("b", "b") is None
+    assert authenticator.at_once("c", "c") is c, "connections of one user share its rights"
+    assert c.may("publish", "r")
+    assert not c.may("publish", "q")
+
+
+def test_tokens_and_certificates_name_users() -> None:
+    authenticator = Authenticator([User("a", tokens=("t" * 16,))])
+    access = authenticator.bearer("t" * 16)
+    assert access is authenticator.named("a")
+    assert access is not None
+    assert authenticator.bearer("t" * 17) is None
+    assert authenticator.at_once("a", "") is None, "who has no password has none, not an empty one"
+    assert authenticator.at_once("a", "t" * 16) is None, "a token is no password"
+    assert authenticator.named("b") is None
+    assert authenticator.named(None) is None
+    stranger = Authenticator([User("a", ("x",))], any_certificate=True).named("b")
+    assert stranger is not None
+    assert stranger.may("manage", "q")
+
+
+def test_an_unknown_user_costs_as_much_as_a_known_one(monkeypatch: pytest.MonkeyPatch, no_delay: list[float]) -> None:
+    hashed: list[str] = []
+    authenticator = one_user(hash_password("secret"))
+    monkeypatch.setattr("gmq.auth.verify", lambda known, _: hashed.append(known) or False)
+    checked(authenticator, "gmq", "wrong")
+    checked(authenticator, "nobody", "wrong")
+    assert len(hashed) == 2, "the time tells which users there are"
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "secret" not in repr(User("gmq", ("secret",), ("secret",)))

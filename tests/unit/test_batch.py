@@ -76,7 +76,7 @@ def test_each_connection_gets_the_replies_to_its_own_requests_in_order(rounds: l
     async def play() -> None:
         limits = Limits()
         storage = MemoryStorage(limits, lambda _: QueuePolicy())
-        hub = Hub(Broker(storage, limits), Authenticator(None), line_limit=1 << 20, request_timeout=30, max_connections=100)
+        hub = Hub(Broker(storage, limits), Authenticator(), line_limit=1 << 20, request_timeout=30, max_connections=100)
         connections = [Connection(hub) for _ in range(5)]
         transports = [Transport() for _ in connections]
         for connection, transport in zip(connections, transports, strict=True):

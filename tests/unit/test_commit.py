@@ -124,7 +124,7 @@ def run(storage: MemoryStorage, scenario: Callable[[Callable[[], Awaitable[Clien
 
     async def play() -> None:
         limits = Limits()
-        hub = Hub(Broker(storage, limits), Authenticator(None), line_limit=1 << 20, request_timeout=30, max_connections=100)
+        hub = Hub(Broker(storage, limits), Authenticator(), line_limit=1 << 20, request_timeout=30, max_connections=100)
         server = await asyncio.get_running_loop().create_server(lambda: Connection(hub), "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
 

@@ -45,7 +45,7 @@ class WatchedStorage(MemoryStorage):
 def make_hub() -> tuple[Hub, WatchedStorage]:
     limits = Limits(queues=2 * MANY)
     storage = WatchedStorage(limits, lambda _: QueuePolicy())
-    return Hub(Broker(storage, limits), Authenticator(None), line_limit=1, request_timeout=1, max_connections=1), storage
+    return Hub(Broker(storage, limits), Authenticator(), line_limit=1, request_timeout=1, max_connections=1), storage
 
 
 def run(work: Callable[[Hub, WatchedStorage], Coroutine[Any, Any, None]]) -> None:

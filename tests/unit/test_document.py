@@ -10,7 +10,7 @@ from refusals import config, problem, problems, refusal
 
 from gmq import docs
 from gmq.document import settings_of
-from gmq.settings import Policy, Settings
+from gmq.settings import Policy, Settings, UserSetting
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,15 @@ def check_members(kind, path):
     for member in settings_of(kind):
         where = f"{path}.{member.name}"
         assert member.description, f"{where} has no description"
+        if isinstance(member.type, msgspec.inspect.VarTupleType) and isinstance(member.type.item_type, msgspec.inspect.StructType):
+            check_members(member.type.item_type.cls, f"{where}[]")
+            continue
         assert member.examples, f"{where} has no example"
         if isinstance(member.type, msgspec.inspect.StructType):
             check_members(member.type.cls, where)
             continue
         values = list(member.examples)
-        if not member.required and kind is not Policy:
+        if not member.required and kind not in {Policy, UserSetting}:
             values.append(msgspec.to_builtins(getattr(kind(), member.name)))
         for value in values:
             assert msgspec.convert(value, member.annotation) == value, f"{where} refuses its own {value!r}"

@@ -20,8 +20,8 @@ DASHBOARD = ROOT / "charts/gmq/files/dashboards/gmq.json"
 RULES = ROOT / "charts/gmq/files/rules.yaml"
 NAME = re.compile(r"\b(?:gmq|process|python)_[a-z0-9_]+\b")
 UNITS = {"seconds", "bytes"}
-THINGS = {"messages", "queues", "connections", "consumers", "requests", "errors", "damaged", "torn", "size", "ready", "up", "build",
-    "published", "delivered", "acknowledged", "expired", "lettered", "dropped"}  # fmt: skip
+THINGS = {"messages", "queues", "connections", "consumers", "requests", "errors", "failures", "damaged", "torn", "size", "ready", "up",
+    "build", "published", "delivered", "acknowledged", "expired", "lettered", "dropped"}  # fmt: skip
 """What a name may end in where it counts things, or tells a state: that has no unit."""
 
 

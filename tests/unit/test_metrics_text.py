@@ -35,7 +35,7 @@ def with_hub(work: Callable[[Hub], Awaitable[T]], *, metrics_queues: int = 4096,
         limits_ = limits or Limits()
         storage = MemoryStorage(limits_, lambda _: QueuePolicy())
         hub = Hub(
-            Broker(storage, limits_), Authenticator(None), line_limit=1 << 20, request_timeout=30, max_connections=9,
+            Broker(storage, limits_), Authenticator(), line_limit=1 << 20, request_timeout=30, max_connections=9,
             metrics_queues=metrics_queues,
         )  # fmt: skip
         try:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
+from getpass import getpass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ EXIT_NOT_READ = 2
 
 _USAGE = """gmqserver [-h] [-f FILE] [--check-config FILE] [--version]
        gmqserver journal inspect [--limit N] PATH
-       gmqserver journal verify DIR"""
+       gmqserver journal verify DIR
+       gmqserver hash-password"""
 
 _EPILOG = """\
 exit codes: 0 stopped by SIGTERM or SIGINT after draining, 1 could not start or failed, 2 the configuration or the command line is wrong
@@ -39,6 +41,11 @@ _JOURNAL_EPILOG = """\
 exit codes: 0 good, 1 damage was found (verify), 2 the command line is wrong, or there is nothing of GMQ's that this version can read
 
 The files are read and not changed. docs/storage.md describes the files.
+"""
+
+
+_HASH_EPILOG = """\
+The password is read from the terminal, twice and unseen, or from standard input: its first line. Each run gives another hash; all are good.
 """
 
 
@@ -60,17 +67,18 @@ def parser() -> argparse.ArgumentParser:
     inspect = _command(ways, "inspect", "show what a file says, record by record")
     inspect.add_argument("path", metavar="PATH", type=Path, help="a file of the journal or of a queue, or the storage's folder")
     inspect.add_argument("--limit", metavar="N", type=_lines, help="stop after so many lines")
+    _command(commands, "hash-password", "read a password and print its hash, for a configuration or a user's file", _HASH_EPILOG)
     verify = _command(ways, "verify", "read everything and say whether it is as it was written")
     verify.add_argument("folder", metavar="DIR", type=Path, help="the storage's folder, as storage.path names it")
     return flags
 
 
-def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, summary: str, epilog: str = _JOURNAL_EPILOG) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=_JOURNAL_EPILOG,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return command
@@ -90,7 +98,24 @@ def main() -> int:
         return _serve(arguments)
     if arguments.f is not None or arguments.check_config is not None:
         flags.error("-f and --check-config do not go with a command")
-    return _journal(arguments)
+    return _hash_password() if arguments.command == "hash-password" else _journal(arguments)
+
+
+def _hash_password() -> int:
+    from gmq.passwords import hash_password  # noqa: PLC0415  # serving may have no use for it
+
+    if sys.stdin.isatty():
+        password = getpass("password: ")
+        if password != getpass("once more: "):
+            print("gmqserver: the two are not the same", file=sys.stderr)
+            return EXIT_FAILED
+    else:
+        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    if not password:
+        print("gmqserver: the password is empty", file=sys.stderr)
+        return EXIT_FAILED
+    print(hash_password(password))
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ import signal
 import socket
 import ssl
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 import gmq
-from gmq.auth import Authenticator
+from gmq.auth import Authenticator, User
 from gmq.broker import Broker
 from gmq.config import Config
 from gmq.listen import Listen
@@ -23,9 +24,11 @@ from gmq.server.certificates import Certificates
 from gmq.server.hub import Hub
 from gmq.server.sockets import BACKLOG, BindError, bind, shown
 from gmq.server.tcp import Connection
+from gmq.server.watch import Watch
 from gmq.storage.base import Storage, StorageError
 from gmq.storage.memory import MemoryStorage
 from gmq.tls import TlsError
+from gmq.users import UsersError, files_of, in_folder
 
 if TYPE_CHECKING:  # loaded where it is used
     from gmq.server.http.site import Site
@@ -51,6 +54,8 @@ async def serve(config: Config) -> None:
     storage = open_storage(config)
     hub = make_hub(config, storage)
     async with AsyncExitStack() as running:
+        if config.users_directory:
+            watch_users(config, hub, running)
         tls = await start_tls(config, running)
         addresses, site = await start_http(config, hub, tls, running)
         if not await opened(storage, stop):
@@ -96,6 +101,38 @@ def bound(listen: Listen) -> list[socket.socket]:
         raise StartError(str(error)) from error
 
 
+def folder_users(config: Config) -> tuple[User, ...]:
+    """The users that have files of their own.
+
+    Raises:
+        StartError: one of the files cannot be used.
+    """
+    if not config.users_directory:
+        return ()
+    try:
+        return in_folder(config.users_directory)
+    except UsersError as error:
+        raise StartError(f"auth.users_directory: {error}") from error
+
+
+def watch_users(config: Config, hub: Hub, until: AsyncExitStack) -> None:
+    """Follow the folder of users until the stack is closed."""
+
+    async def changed() -> None:
+        try:
+            users = await asyncio.to_thread(in_folder, config.users_directory)
+        except UsersError as error:
+            log.error("the changed users cannot be used; the last ones stay", reason=str(error))  # noqa: TRY400  # it says all
+            return
+        hub.authenticator.reload((*config.users, *users))
+        hub.expel()
+        log.info("changed users are known", users=len(users))
+
+    watch = Watch(partial(files_of, config.users_directory), changed)
+    watch.start()
+    until.push_async_callback(watch.stop)
+
+
 async def start_tls(config: Config, until: AsyncExitStack) -> ssl.SSLContext | None:
     """The context for the listeners, None without TLS. It follows the certificate's files until the stack is closed.
 
@@ -108,8 +145,8 @@ async def start_tls(config: Config, until: AsyncExitStack) -> ssl.SSLContext | N
         certificates = Certificates(config.tls)
     except TlsError as error:
         raise StartError(str(error)) from error
-    certificates.watch()
-    until.push_async_callback(certificates.stop)
+    certificates.watch.start()
+    until.push_async_callback(certificates.watch.stop)
     return certificates.context
 
 
@@ -194,7 +231,9 @@ def make_hub(config: Config, storage: Storage) -> Hub:
     """What the connections share."""
     return Hub(
         Broker(storage, config.limits),
-        Authenticator(config.credentials),
+        Authenticator(
+            (*config.users, *folder_users(config)), required=bool(config.users_directory), any_certificate=config.any_certificate
+        ),
         line_limit=line_limit(config.limits.message_size),
         request_timeout=config.request_timeout,
         max_connections=config.limits.connections,

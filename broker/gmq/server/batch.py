@@ -38,6 +38,9 @@ class Member(Protocol):
     def accept(self, runs: Sequence[Run], size: int) -> None:
         """Serve requests by itself."""
 
+    def may(self, run: Run, start: int, stop: int) -> bool:
+        """Whether it may do what a run asks for from `start` to `stop`."""
+
     def send(self, data: bytes) -> bool:
         """Send replies at once; False where that is not possible: something stands before them, or the connection is closing."""
 
@@ -76,8 +79,9 @@ class Part(Struct, gc=False):
 class Batch:
     """What has arrived in this round of the event loop."""
 
-    def __init__(self, broker: Broker, counts: Counts) -> None:
+    def __init__(self, broker: Broker, counts: Counts, *, guarded: bool) -> None:
         self._broker = broker
+        self._guarded = guarded  # whether somebody may be not allowed to do everything
         self._counts = counts
         self._call_soon = asyncio.get_running_loop().call_soon
         self._members: list[Member] = []
@@ -147,6 +151,10 @@ class Batch:
 
     def _serve_run(self, run: Run, shares: Sequence[Share]) -> None:
         """Serve a run with one call, or where that is not possible let every member serve its part."""
+        if self._guarded and not all(share.member.may(run, share.start, share.stop) for share in shares):
+            for share in shares:
+                share.member.accept((run.part(share.start, share.stop),), 0)
+            return
         try:
             self._operations[type(run)](self, run, shares)
         except GmqError:  # nothing was done

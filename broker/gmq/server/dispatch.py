@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
+import structlog
 from msgspec import Struct
 
 import gmq
 from gmq import plain, protocol
+from gmq.access import Access
 from gmq.auth import Authenticator
 from gmq.broker import Broker, Waiter
+from gmq.gate import Gate
 from gmq.message import (
     DEFAULT_LEASE,
     MAX_COUNT,
@@ -56,6 +60,8 @@ from gmq.server.counts import Counts
 from gmq.storage.base import Outcome, T
 from gmq.validate import publish_options
 
+log = structlog.get_logger()
+
 CAPABILITIES = (
     "batch", "dead_letter", "delay", "headers", "keys", "lease", "move", "peek", "policy", "priority", "queues", "tag", "ttl", "wait",
 )  # fmt: skip
@@ -69,18 +75,36 @@ class Pending(Struct):
     waiter: Waiter | None = None
 
 
-class Dispatcher:
-    """Serves the requests of one connection.
+class Checking(Struct):
+    """Who the client is has to be found out first, which takes a while: the request is to be served again when `future` is done."""
 
-    `authenticated` tells whether it has said who it is, or need not. `taken` gathers what was taken for the replies made so far:
-    whoever cannot send them gives it back. `unserved` is the rest of a run that was served in part.
+    future: Future[None]
+
+
+class Unchecked(Exception):  # noqa: N818  # nothing is wrong
+    """Whether a user and a password are right cannot be told at once."""
+
+
+class Dispatcher:
+    """Serves the requests of one connection, which comes from `address`.
+
+    `authenticated` tells whether it has said who it is, or need not; `access` has its rights, None where there are no users. `taken`
+    gathers what was taken for the replies made so far: whoever cannot send them gives it back. `unserved` is the rest of a run that was
+    served in part.
     """
 
-    __slots__ = ("_authenticator", "_broker", "_counts", "_fit", "_late", "authenticated", "taken", "unserved")
+    __slots__ = (
+        "_authenticator", "_broker", "_checked", "_counts", "_fit", "_late", "_whole", "access", "address", "authenticated", "taken",
+        "unserved",
+    )  # fmt: skip
 
     def __init__(self, broker: Broker, authenticator: Authenticator, counts: Counts) -> None:
-        self._broker = broker
+        self._whole = broker
+        self._broker: Broker | Gate = broker
         self._authenticator = authenticator
+        self._checked: tuple[str, str, Access | None] | None = None  # a user and a password, and whose they are
+        self.access: Access | None = None
+        self.address = ""
         self.authenticated = not authenticator.required
         self._counts = counts
         self._late = not broker.storage.immediate
@@ -88,7 +112,26 @@ class Dispatcher:
         self.taken: list[Taken] = []
         self.unserved: Takes | None = None
 
-    def serve(self, item: Item) -> bytes | Pending | None:
+    def admit(self, access: Access) -> None:
+        """From now on the connection is this user's."""
+        self.access = access
+        self._broker = Gate(self._whole, access)
+        self.authenticated = True
+
+    def may(self, run: Run, start: int, stop: int) -> bool:
+        """Whether the user may do what a run asks for from `start` to `stop`."""
+        access = self.access
+        if access is None:
+            return True
+        if isinstance(run, Takes):
+            return access.may("subscribe", run.queue)
+        if isinstance(run, Publishes):
+            return access.may("publish", run.queue)
+        if isinstance(run, Spread):
+            return all(access.may("publish", queue) for queue in run.queues[start:stop])
+        return access.may_somewhere("subscribe")
+
+    def serve(self, item: Item) -> bytes | Pending | Checking | None:
         """Serve a request, or a run of them, and give the replies.
 
         None when not all requests of a run could be done: nothing was, and each is to be served by itself.
@@ -97,6 +140,9 @@ class Dispatcher:
             if isinstance(item, Run):
                 return self._serve_run(item)
             return self._serve_one(item)
+        except Unchecked:
+            self._counts.requests[item.operation] -= 1  # it comes again
+            return Checking(asyncio.ensure_future(self._check(item)))
         except GmqError as error:
             if isinstance(item, Run):
                 if len(item) > 1:
@@ -177,21 +223,51 @@ class Dispatcher:
             protocol.check_tag(item)
         if isinstance(item, Hello):
             return self._hello(item)
-        self._check_access(item)
-        return self._operations[type(item)](self, item)
+        access = self._user_of(item)
+        if access is self.access:
+            return self._operations[type(item)](self, item)
+        usual = self._broker
+        self._broker = self._whole if access is None else Gate(self._whole, access)
+        try:
+            return self._operations[type(item)](self, item)
+        finally:
+            self._broker = usual
 
-    def _check_access(self, item: Request) -> None:
+    def _user_of(self, item: Request) -> Access | None:
+        """Who asks; None where nobody has to say so."""
         auth = item.auth
-        if auth is None:
+        if auth is None or not self._authenticator.required:
             if not self.authenticated:
                 raise unauthorized()
-        elif not self._authenticator.accepts(auth.user, auth.password):
-            raise unauthorized()
+            return self.access
+        access = self._authenticator.at_once(auth.user, auth.password)
+        if access is None:
+            if self._checked is None or self._checked[:2] != (auth.user, auth.password):
+                raise Unchecked
+            access, self._checked = self._checked[2], None
+            if access is None:
+                raise unauthorized()
+        return access
+
+    async def _check(self, item: Item) -> None:
+        """Find out whose a request is."""
+        auth = getattr(item, "auth", None)
+        if auth is None:
+            return
+        try:
+            access = await self._authenticator.check(auth.user, auth.password, self.address)
+        except GmqError as error:  # it is refused as any wrong one is, and the log tells more
+            log.warning("an attempt to authenticate was turned away", reason=error.text)
+            access = None
+        self._checked = auth.user, auth.password, access
 
     def _hello(self, item: Hello) -> bytes:
         if item.auth is not None or not self.authenticated:
-            self._check_access(item)
-            self.authenticated = True
+            access = self._user_of(item)
+            if access is not None:
+                self.admit(access)
+        elif self.access is not None:
+            self.access.check_live()
         return protocol.reply(item, version=gmq.__version__, limits=advertised_limits(self._broker), capabilities=CAPABILITIES)
 
     def _publish(self, item: Publish) -> bytes | Pending:
@@ -302,7 +378,7 @@ def answered(outcome: Outcome[T], render: Callable[[T], bytes]) -> bytes | Pendi
     return Pending(outcome, render) if isinstance(outcome, Future) else render(outcome)
 
 
-def spread(broker: Broker, run: Spread, counts: Counts) -> list[bytes]:
+def spread(broker: Broker | Gate, run: Spread, counts: Counts) -> list[bytes]:
     """Publish to several queues of a storage that answers at once; the replies."""
     results = broker.publish_spread(run.queues, run.payloads, run.size)
     counts.requests["P"] += len(run)
@@ -358,7 +434,7 @@ def publish_options_of(item: Publish, count: int) -> Options | None:
     return publish_options(count, priority=item.priority, delay=item.delay, ttl=item.ttl, headers=item.headers, keys=keys)
 
 
-def advertised_limits(broker: Broker) -> dict[str, float]:
+def advertised_limits(broker: Broker | Gate) -> dict[str, float]:
     """The limits that a client can know beforehand; sizes are in bytes, times in seconds."""
     limits = broker.limits
     return {

@@ -33,7 +33,7 @@ class Hub:
         self.max_connections = max_connections
         self.batching = broker.storage.immediate
         self.connections: set[Connection] = set()
-        self.batch = Batch(broker, self.counts)
+        self.batch = Batch(broker, self.counts, guarded=authenticator.required)
         self.opened = False  # whether the storage is
         self.http: Site | None = None  # the main listener for HTTP
         self.metrics_queues = metrics_queues
@@ -49,6 +49,12 @@ class Hub:
         if self.broker.draining:
             reasons.append("the broker is draining: it stops")
         return reasons
+
+    def expel(self) -> None:
+        """End the connections of users that are none any more: what was received is answered."""
+        for connection in list(self.connections):
+            if connection.revoked:
+                connection.finish()
 
     def leave(self, connection: Connection) -> None:
         """A connection is gone."""

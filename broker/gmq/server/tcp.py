@@ -22,10 +22,11 @@ from gmq.message import MAX_WAITING, GmqError, Taken
 from gmq.plain import Run
 from gmq.protocol import Item
 from gmq.server.batch import Part
-from gmq.server.dispatch import Dispatcher, Pending
+from gmq.server.dispatch import Checking, Dispatcher, Pending
 from gmq.server.framing import FirstObject, Lines, Verdict
 from gmq.server.hub import Hub
 from gmq.server.order import Order
+from gmq.tls import identity
 
 log = structlog.get_logger()
 
@@ -90,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._order = Order()  # of those that the storage has not answered
         self._plain = False  # the last requests were plain, and the next ones may be served in a batch
         self._batched = False  # some are waiting for that
+        self._checking = False  # who the client is, which takes a while
         self._write_paused = False
         self._read_paused = False
         self._ended = False  # nothing more is to be expected from the client
@@ -110,8 +112,12 @@ class Connection(asyncio.Protocol):
             self._turn_away(GmqError("limit", f"the broker has as many connections as it may have, {hub.max_connections}; try again later"))
             return
         hub.connections.add(self)
-        if self._transport.get_extra_info("peercert"):
-            self._dispatcher.authenticated = True  # an authority that is trusted signed it
+        if hub.authenticator.required:
+            peer = self._transport.get_extra_info("peername")
+            self._dispatcher.address = str(peer[0]) if peer else ""
+            access = hub.authenticator.named(identity(self._transport.get_extra_info("peercert")))
+            if access is not None:
+                self._dispatcher.admit(access)
         self._watch_request()
 
     def data_received(self, data: bytes) -> None:
@@ -264,7 +270,7 @@ class Connection(asyncio.Protocol):
 
     def _may_serve(self, item: Item) -> bool:
         """Whether nothing holds back the next request."""
-        return self._blocker is None and not self._write_paused and not self._order.holds_back(item)
+        return self._blocker is None and not self._checking and not self._write_paused and not self._order.holds_back(item)
 
     def _leave_batch(self) -> None:
         """What arrived before comes first."""
@@ -296,7 +302,7 @@ class Connection(asyncio.Protocol):
         self._todo.clear()
         served: set[int] = set()
         for item in tagged:
-            if self._order.holds_back(item):
+            if self._checking or self._order.holds_back(item):
                 break
             served.add(id(item))
             self._serve(item)
@@ -307,6 +313,11 @@ class Connection(asyncio.Protocol):
     def _serve(self, item: Item) -> None:
         dispatcher = self._dispatcher
         answer = dispatcher.serve(item)
+        if isinstance(answer, Checking):
+            self._checking = True
+            self._todo.appendleft(item)
+            answer.future.add_done_callback(self._checked)
+            return
         if answer is None and isinstance(item, Run):
             self._todo.extendleft(item.part(at, at + 1) for at in reversed(range(len(item))))
             return
@@ -326,6 +337,25 @@ class Connection(asyncio.Protocol):
             self._out.append(answer)
             self._out_bytes += len(answer)
             self._served.append(item)
+
+    def _checked(self, done: Future[None]) -> None:
+        """It is known who the client is, or that it is nobody: go on with its request."""
+        self._checking = False
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("authentication failed in the broker", exc_info=error)
+            self.abort()
+        elif not self._lost:
+            self._run()
+
+    def may(self, run: Run, start: int, stop: int) -> bool:
+        """Whether the client may do what a run asks for from `start` to `stop`."""
+        return self._dispatcher.may(run, start, stop)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether its user is not one any more."""
+        access = self._dispatcher.access
+        return access is not None and access.revoked
 
     def _await(self, item: Item, answer: Pending) -> None:
         """Give a reply that has to wait its place."""

@@ -14,6 +14,7 @@ from gmq import plain
 from gmq.message import QueueInfo, QueuePolicy, Settled, refuse
 from gmq.server.dispatch import CAPABILITIES, advertised_limits, stale_receipt
 from gmq.server.http import replies
+from gmq.server.http.doorway import broker_for
 from gmq.server.http.incoming import json_body, query_of, queue_of
 from gmq.server.http.listing import page_of
 from gmq.server.http.operations import OPERATIONS
@@ -47,53 +48,53 @@ class Api:
 
     async def list_queues(self, request: web.Request) -> web.Response:
         query = query_of(request, ListQuery)
-        queues = await self._done(self._broker.queues())
+        queues = await self._done(broker_for(request, self._broker).queues())
         return replies.reply(page_of(queues, query))
 
     async def create_queue(self, request: web.Request) -> web.Response:
         queue = queue_of(request)
         body = await self._body(request, CreateBody)
-        made = await self._done(self._broker.create(queue, body.policy))
+        made = await self._done(broker_for(request, self._broker).create(queue, body.policy))
         response = replies.reply(state_of(await self._done(self._broker.info(queue))), 201 if made else 200)
         if made:
             response.headers["Location"] = f"/v1/queues/{quote(queue, safe='')}"
         return response
 
     async def inspect_queue(self, request: web.Request) -> web.Response:
-        return replies.reply(state_of(await self._done(self._broker.info(queue_of(request)))))
+        return replies.reply(state_of(await self._done(broker_for(request, self._broker).info(queue_of(request)))))
 
     async def delete_queue(self, request: web.Request) -> web.Response:
-        return replies.reply(replies.Counted(await self._done(self._broker.delete(queue_of(request)))))
+        return replies.reply(replies.Counted(await self._done(broker_for(request, self._broker).delete(queue_of(request)))))
 
     async def set_policy(self, request: web.Request) -> web.Response:
         queue = queue_of(request)
         policy = await self._body(request, QueuePolicy)
-        return replies.reply(await self._done(self._broker.set_policy(queue, policy)))
+        return replies.reply(await self._done(broker_for(request, self._broker).set_policy(queue, policy)))
 
     async def peek(self, request: web.Request) -> web.Response:
         queue, query = queue_of(request), query_of(request, PeekQuery)
-        found = await self._done(self._broker.peek(queue, 1 if query.count is None else query.count))
+        found = await self._done(broker_for(request, self._broker).peek(queue, 1 if query.count is None else query.count))
         return replies.reply(replies.Messages(len(found), plain.delivered(queue, found, None)))
 
     async def clear(self, request: web.Request) -> web.Response:
-        return replies.reply(replies.Counted(await self._done(self._broker.clear(queue_of(request)))))
+        return replies.reply(replies.Counted(await self._done(broker_for(request, self._broker).clear(queue_of(request)))))
 
     async def move(self, request: web.Request) -> web.Response:
         queue = queue_of(request)
         body = await self._body(request, MoveBody)
-        return replies.reply(replies.Counted(await self._done(self._broker.move(queue, body.to, body.count))))
+        return replies.reply(replies.Counted(await self._done(broker_for(request, self._broker).move(queue, body.to, body.count))))
 
     async def acknowledge(self, request: web.Request) -> web.Response:
         body = await self._body(request, AcknowledgeBody)
-        return settled(body, await self._done(self._broker.acknowledge(receipts_of(body))))
+        return settled(body, await self._done(broker_for(request, self._broker).acknowledge(receipts_of(body))))
 
     async def put_back(self, request: web.Request) -> web.Response:
         body = await self._body(request, PutBackBody)
-        return settled(body, await self._done(self._broker.put_back(receipts_of(body), body.delay or 0)))
+        return settled(body, await self._done(broker_for(request, self._broker).put_back(receipts_of(body), body.delay or 0)))
 
     async def extend(self, request: web.Request) -> web.Response:
         body = await self._body(request, ExtendBody)
-        return settled(body, await self._done(self._broker.extend(receipts_of(body), body.lease)))
+        return settled(body, await self._done(broker_for(request, self._broker).extend(receipts_of(body), body.lease)))
 
 
 def state_of(info: QueueInfo) -> replies.QueueState:

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from gmq.message import GmqError
+from gmq.server.http.doorway import check_sees_all
 from gmq.server.http.lookout import Lookout
 from gmq.server.http.views import Query, View, parse_query
 from gmq.server.hub import Hub
@@ -83,6 +84,7 @@ class Feed:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Stream events until the viewer goes, or the broker stops."""
         query = parse_query(request.query.items())
+        check_sees_all(request, "the console")
         if self._stopped:
             raise GmqError("unavailable", "the broker stops")
         if len(self._viewers) >= MAX_VIEWERS:

@@ -25,6 +25,8 @@ def front(guard: Guard | None = None, counts: Counts | None = None) -> Middlewar
         begun = perf_counter()
         try:
             refused = None if guard is None else guard.refused(request)
+            if refused is not None and not isinstance(refused, web.Response):
+                refused = await refused
             response = await handler(request) if refused is None else refused
         except Exception as error:  # noqa: BLE001  # whatever it is, the client is told, and the log
             response = answer(request, error)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from hmac import compare_digest
 from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 from multidict import istr
 
+from gmq.access import Access
+from gmq.gate import Gate
 from gmq.message import GmqError
+from gmq.server.http.doorway import GATE
 from gmq.server.http.problem import problem_response
 from gmq.server.hub import Hub
+from gmq.tls import identity
 
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))
 """What anybody may ask: whether the broker lives and can serve."""
 SEC_FETCH_SITE = istr("Sec-Fetch-Site")
+SEC_FETCH_MODE = istr("Sec-Fetch-Mode")
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
 """Ends of names that nobody outside can own."""
@@ -37,10 +43,11 @@ class Guard:
         self._hub = hub
         self._hosts = frozenset(host.lower() for host in hosts)
         self._good_hosts: set[str] = set()  # that were found good
-        self._credentials: str | None = None  # the last header that was found good
+        self._given = b""  # the last Authorization header that was found good,
+        self._access: Access | None = None  # and whose it is
 
-    def refused(self, request: web.Request) -> web.Response | None:
-        """The reply that says why a request is not served; None where it is.
+    def refused(self, request: web.Request) -> web.Response | Awaitable[web.Response | None] | None:
+        """The reply that says why a request is not served, perhaps after a while; None where it is served.
 
         Raises:
             GmqError: `unavailable`, nothing can be served yet.
@@ -57,16 +64,42 @@ class Guard:
                 self._good_hosts.add(host)
         if request.method not in SAFE_METHODS and not from_here(headers.get(SEC_FETCH_SITE), headers.get(hdrs.ORIGIN), host):
             return problem_response("forbidden", "a page of another site may not change anything here")
-        if authenticator.required:
-            given = headers.get(hdrs.AUTHORIZATION, "")
-            if given != self._credentials and not request.get_extra_info("peercert"):
-                if not self._accepts(given):
-                    response = problem_response("unauthorized", "wrong or missing credentials; send the user and the password as Basic")
-                    response.headers["WWW-Authenticate"] = CHALLENGE
-                    return response
-                self._credentials = given
         if not self._hub.opened:
             raise GmqError("unavailable", "the broker is starting and cannot serve yet; /readyz tells when it can")
+        return self._identify(request, headers.get(hdrs.AUTHORIZATION, "")) if authenticator.required else None
+
+    # Who it is
+
+    def _identify(self, request: web.Request, given: str) -> web.Response | Awaitable[web.Response | None] | None:
+        """Find out whose a request is, at once where that is possible."""
+        access = self._access
+        if access is None or access.revoked or not compare_digest(secret_bytes(given), self._given):
+            if not given:
+                access = self._hub.authenticator.named(identity(request.get_extra_info("peercert")))
+            else:
+                known = credentials_of(given)
+                if isinstance(known, tuple):
+                    access = self._hub.authenticator.at_once(*known)
+                    if access is None:
+                        return self._checked(request, given, *known)
+                else:
+                    access = None if known is None else self._hub.authenticator.bearer(known)
+            if access is None:
+                return self._checked(request, given) if given else unauthorized(request)
+        self._admit(request, given, access)
+        return None
+
+    def _admit(self, request: web.Request, given: str, access: Access) -> None:
+        if given:
+            self._given, self._access = secret_bytes(given), access
+        request[GATE] = Gate(self._hub.broker, access)
+
+    async def _checked(self, request: web.Request, given: str, user: str = "", password: str = "") -> web.Response | None:
+        """The same, where it takes a while: a password is hashed, or wrong, or the token is."""
+        access = await self._hub.authenticator.check(user, password, request.remote or "")
+        if access is None:
+            return unauthorized(request)
+        self._admit(request, given, access)
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -79,15 +112,32 @@ class Guard:
             return False
         return True
 
-    def _accepts(self, authorization: str) -> bool:
-        scheme, _, encoded = authorization.partition(" ")
-        if scheme.lower() != "basic":
-            return False
-        try:
-            user, colon, password = b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (Error, ValueError):
-            return False
-        return bool(colon) and self._hub.authenticator.accepts(user, password)
+
+def secret_bytes(text: str) -> bytes:
+    """A header's value, to be compared in a time that does not tell how much of it was right."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def credentials_of(authorization: str) -> tuple[str, str] | str | None:
+    """What an Authorization header has: user and password (RFC 7617), a bearer's token (RFC 6750), or nothing that is known here."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = b64decode(value.strip(), validate=True).decode().partition(":")
+    except (Error, ValueError):
+        return None
+    return (user, password) if colon else None
+
+
+def unauthorized(request: web.Request) -> web.Response:
+    """The reply to a request that does not say, or not truly, whose it is."""
+    response = problem_response("unauthorized", "wrong or missing credentials; send user and password as Basic, or a token as Bearer")
+    if request.headers.get(SEC_FETCH_MODE, "navigate") == "navigate":  # a script on a page gets its answer without a dialog
+        response.headers[hdrs.WWW_AUTHENTICATE] = CHALLENGE
+    return response
 
 
 def host_name(host: str) -> str:

@@ -13,9 +13,12 @@ from aiohttp import web
 from msgspec import Struct
 
 from gmq import plain
+from gmq.broker import Broker
+from gmq.gate import Gate
 from gmq.message import MAX_COUNT, GmqError, Options, refuse
 from gmq.protocol import line_limit
 from gmq.server.http import replies
+from gmq.server.http.doorway import broker_for
 from gmq.server.http.incoming import JSON, NDJSON, body_of, media_type, next_part, query_of, queue_of
 from gmq.server.http.outcomes import done
 from gmq.server.http.problem import problem_response, refusal
@@ -54,7 +57,7 @@ class Publishing:
         queue = queue_of(request)
         options = raw_options(request)
         payload = await body_of(request, self._message_size, self._timeout)
-        outcome = self._broker.publish(queue, (payload,), len(payload), options)
+        outcome = broker_for(request, self._broker).publish(queue, (payload,), len(payload), options)
         return replies.published(request, (await done(self._broker, outcome))[0])
 
     async def _publish_batch(self, request: web.Request) -> web.StreamResponse:
@@ -73,7 +76,7 @@ class Publishing:
             headers=batch.headers,
             keys=keys_of(messages, key),
         )
-        outcome = self._broker.publish(queue, payloads, sum(map(len, payloads)), options)
+        outcome = broker_for(request, self._broker).publish(queue, payloads, sum(map(len, payloads)), options)
         ids = await done(self._broker, outcome)
         return replies.published_batch(request, ids)
 
@@ -83,6 +86,7 @@ class Publishing:
         """Publish a stream of lines, slice by slice; an error tells the line, and how many messages before it were stored."""
         queue, (query, key) = queue_of(request), said_beside(request)
         reader = Lines(request, self._line_limit, self._timeout)
+        broker = broker_for(request, self._broker)
         part = Slice()
         number = stored = place = 0
         try:
@@ -94,10 +98,10 @@ class Publishing:
                     options, own_key, payload = self._read_line(line, query, None if key is None else f"{key}/{place}")
                     place += 1
                     if not part.fits(options, own_key, payload):
-                        stored += await self._store(queue, part)
+                        stored += await self._store(broker, queue, part)
                         part = Slice()
                     part.add(options, own_key, payload, number)
-            stored += await self._store(queue, part)
+            stored += await self._store(broker, queue, part)
         except GmqError as error:
             return refusal(error, line=part.first if part.storing else max(number, 1), stored=stored)
         except TimeoutError:
@@ -127,12 +131,12 @@ class Publishing:
         )
         return options, key, payload
 
-    async def _store(self, queue: str, part: Slice) -> int:
+    async def _store(self, broker: Broker | Gate, queue: str, part: Slice) -> int:
         """Store a slice, and give the number of its messages."""
         if not part.payloads:
             return 0
         part.storing = True
-        outcome = self._broker.publish(queue, part.payloads, part.size, part.whole_options())
+        outcome = broker.publish(queue, part.payloads, part.size, part.whole_options())
         await done(self._broker, outcome)
         return len(part.payloads)
 

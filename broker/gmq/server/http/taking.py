@@ -11,6 +11,7 @@ from gmq import plain
 from gmq.broker import Waiter
 from gmq.message import MAX_QUEUES_OF_A_TAKE, Message, Taken, refuse
 from gmq.server.http import replies
+from gmq.server.http.doorway import broker_for
 from gmq.server.http.incoming import JSON, json_body, query_of, queue_of
 from gmq.server.http.outcomes import taken
 from gmq.server.http.problem import COMMON_HEADERS
@@ -49,9 +50,9 @@ class Taking:
         raw = wants_raw(request, several=count > 1)
         outcome: Outcome[Taken] | Waiter
         if asked.wait is None:
-            outcome = self._broker.take(queues, count, asked.lease)
+            outcome = broker_for(request, self._broker).take(queues, count, asked.lease)
         else:
-            outcome = self._broker.subscribe(queues, count, asked.lease, asked.wait)
+            outcome = broker_for(request, self._broker).subscribe(queues, count, asked.lease, asked.wait)
         result = await taken(self._broker, request, outcome)
         return raw_reply(result) if raw else json_reply(result)
 

@@ -40,6 +40,7 @@ class BrokerCollector(Collector):
         http = 0 if self._hub.http is None else self._hub.http.connections
         yield gauge(metrics.CONNECTIONS, (("tcp",), len(self._hub.connections)), (("http",), http))
         yield gauge(metrics.CONSUMERS, ((), self._hub.broker.waiting_consumers))
+        yield counter(metrics.AUTHENTICATION_FAILURES, ((), self._hub.authenticator.failures))
         yield self._requests()
         yield self._durations()
         yield from self._storage()
@@ -82,9 +83,15 @@ class BrokerCollector(Collector):
             (metrics.DAMAGED, storage.damaged),
             (metrics.TORN, storage.torn),
         ):
-            family = CounterMetricFamily(definition.name, definition.help, labels=definition.labels)
-            family.add_metric(label, value)
-            yield family
+            yield counter(definition, (label, value))
+
+
+def counter(definition: Definition, *samples: tuple[Sequence[str], float]) -> Metric:
+    """A counter with its labels' values and its own."""
+    family = CounterMetricFamily(definition.name, definition.help, labels=definition.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
 
 
 def gauge(definition: Definition, *samples: tuple[Sequence[str], float]) -> Metric:

@@ -65,6 +65,7 @@ DURATION: Final = Definition(
     "Time from when the broker began with a request to when its reply left, without the wait of a take for a message.",
     ("operation", "transport"),
 )  # fmt: skip
+AUTHENTICATION_FAILURES: Final = Definition("gmq_authentication_failures", "counter", "Attempts to authenticate that failed.")
 READY: Final = Definition("gmq_ready", "gauge", "Whether the broker can serve, as /readyz has it: 1 or 0.")
 STORAGE_UP: Final = Definition("gmq_storage_up", "gauge", "Whether the storage can serve: 1 or 0.", ("storage",))
 COMMIT_DURATION: Final = Definition(
@@ -82,7 +83,7 @@ BUILD: Final = Definition("gmq_build", "info", "Which broker this is.", ("versio
 
 QUEUE_METRICS: Final = (*QUEUE_COUNTERS.values(), QUEUE_MESSAGES, QUEUE_BYTES, QUEUE_AGE)
 BROKER_METRICS: Final = (
-    BUILD, READY, QUEUES, MEMORY, MEMORY_LIMIT, CONNECTIONS, CONSUMERS, REQUESTS, DURATION, STORAGE_UP, COMMIT_DURATION, COMMIT_SIZE,
-    WRITTEN, ERRORS, DAMAGED, TORN, LAG,
+    BUILD, READY, QUEUES, MEMORY, MEMORY_LIMIT, CONNECTIONS, CONSUMERS, AUTHENTICATION_FAILURES, REQUESTS, DURATION, STORAGE_UP,
+    COMMIT_DURATION, COMMIT_SIZE, WRITTEN, ERRORS, DAMAGED, TORN, LAG,
 )  # fmt: skip
 METRICS: Final = (*QUEUE_METRICS, *BROKER_METRICS)

@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
+from gmq.server.http.doorway import check_sees_all
 from gmq.server.hub import Hub
 from gmq.server.metrics.collector import BrokerCollector
 from gmq.server.metrics.lag import Lag
@@ -46,6 +47,7 @@ class Exposition:
 
     async def scrape(self, request: web.Request) -> web.Response:
         """Answer a scrape."""
+        check_sees_all(request, "/metrics")
         blocks, content_type = await self.text(",".join(request.headers.getall("Accept", [])))
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(request.headers.get("Accept-Encoding", "")):

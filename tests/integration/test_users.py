@@ -1,0 +1,145 @@
+"""Users in a folder that changes while the broker runs, hashed passwords, and attempts that fail."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from broker_process import SERVER, Broker
+from helpers_server import environment, wait_until
+from http_client import request
+from wire import Wire, one_shot
+
+Start = Callable[..., Broker]
+
+
+def mount(folder: Path, files: dict[str, str]) -> None:
+    """Files as Kubernetes mounts a Secret: names that lead through a symbolic link, which is swapped."""
+    folder.mkdir(exist_ok=True)
+    version = folder / f"..{len(list(folder.iterdir()))}"
+    version.mkdir()
+    for name, text in files.items():
+        (version / name).write_text(text)
+    link = folder / "..new"
+    link.symlink_to(version.name)
+    link.rename(folder / "..data")
+    for old in folder.iterdir():
+        if old.name not in files and not old.name.startswith("."):
+            old.unlink()
+    for name in files:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+
+
+def hashed(password: str) -> str:
+    done = subprocess.run([SERVER, "hash-password"], input=f"{password}\n", capture_output=True, text=True, check=True, env=environment())
+    return done.stdout.strip()
+
+
+def login(broker: Broker, user: str, password: str) -> Wire:
+    wire = Wire(broker.host, broker.port)
+    wire.done("H", auth={"user": user, "password": password})
+    return wire
+
+
+def rule(right: str) -> str:
+    return json.dumps({"password": "pw", "allow": [{"queues": ["orders"], "rights": [right]}]})
+
+
+def test_changes_of_the_folder_hold_for_open_connections(start_broker: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "users"
+    mount(folder, {"shop": rule("publish"), "gone": "pw", "root": "pw\n"})
+    broker = start_broker({"auth": {"users_directory": str(folder)}})
+    with login(broker, "shop", "pw") as shop, login(broker, "gone", "pw") as gone, login(broker, "root", "pw") as root:
+        shop.publish("orders", b"x")
+        assert shop.refused("S", "orders")["code"] == "forbidden"
+        gone.send("S", "empty", wait=60)
+        mount(folder, {"shop": rule("subscribe"), "root": "pw", "new": "pw"})
+        wait_until(lambda: shop.ask("P", "orders", payload="").get("code") == "forbidden", "the new rules hold on an open connection")
+        assert shop.take("orders") == b"x"
+        assert gone.read()["count"] == 0, "a take that waits ends empty"
+        assert gone.ended(), "the connection of a user who is gone is ended"
+        assert root.done("L", "orders")
+        login(broker, "new", "pw").close()
+        with Wire(broker.host, broker.port) as wire:
+            assert wire.refused("H", auth={"user": "gone", "password": "pw"})["code"] == "unauthorized"
+    mount(folder, {"shop": "{", "root": "pw"})
+    wait_until(lambda: "the changed users cannot be used" in broker.log.read_text(), "the broker tells of the bad file")
+    login(broker, "new", "pw").close()
+
+
+def test_a_hashed_password_lets_in_over_every_way(start_broker: Start, tmp_path: Path) -> None:
+    mount(tmp_path / "users", {"shop": hashed("pässword")})
+    broker = start_broker({"auth": {"users_directory": str(tmp_path / "users")}})
+    with login(broker, "shop", "pässword") as wire:
+        assert wire.publish("orders", b"x") == 1
+        # What follows a request whose password is being hashed waits for it, in its order.
+        wire.send("P", "orders", payload="", auth={"user": "shop", "password": "pässword"})
+        wire.send("L", "orders")
+        assert wire.read()["id"] == 2
+        assert wire.read()["payload"] == "2"
+    sent = json.dumps({"operation": "L", "queue": "orders", "auth": {"user": "shop", "password": "pässword"}}).encode()
+    assert json.loads(one_shot(broker.host, broker.port, sent))["payload"] == "2"
+    basic = {"Authorization": "Basic " + base64.b64encode("shop:pässword".encode()).decode()}
+    assert request(broker.http, "GET", "/v1/queues", headers=basic).json["total"] == 1
+
+
+def test_one_shot_clients_do_not_pay_for_the_hash_each_time(start_broker: Start, tmp_path: Path) -> None:
+    mount(tmp_path / "users", {"shop": hashed("secret")})
+    broker = start_broker({"auth": {"users_directory": str(tmp_path / "users")}})
+    sent = b'{"operation":"L","queue":"orders","auth":{"user":"shop","password":"secret"}}'
+    times: list[float] = []
+    for _ in range(30):
+        began = time.perf_counter()
+        assert b'"Y"' in one_shot(broker.host, broker.port, sent)
+        times.append(time.perf_counter() - began)
+    assert sorted(times[1:])[14] < times[0] / 2, f"each of them is hashed: {times}"
+
+
+def test_attempts_that_fail_are_answered_late_and_counted_and_told_without_the_secret(start_broker: Start, tmp_path: Path) -> None:
+    config = {"users": [{"name": "shop", "password": "right"}], "ops": {"enabled": True, "port": 0, "interface": "127.0.0.1"}}
+    broker = start_broker(config)
+    began = time.monotonic()
+    for _ in range(3):
+        with Wire(broker.host, broker.port) as wire:
+            assert wire.refused("H", auth={"user": "shop", "password": "topsecret"})["code"] == "unauthorized"
+            assert wire.refused("L", "orders")["code"] == "unauthorized"
+    assert time.monotonic() - began >= 0.7, "attempts that fail are not slowed"
+    with login(broker, "shop", "right") as wire:
+        assert wire.done("L", "orders")
+    log = broker.log.read_text()
+    assert "authentication failed" in log
+    assert "topsecret" not in log
+    assert "gmq_authentication_failures_total 3.0" in request(broker.ops, "GET", "/metrics").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"shop": ""}, "shop: must have a password, or its hash, on one line; or a JSON object"),
+        ({"shop": "a\nb"}, "shop: must have a password, or its hash, on one line; or a JSON object"),
+        ({"shop": '{"passwort": "x"}'}, "shop: passwort is not a setting (did you mean password?)"),
+        ({"shop": '{"allow": [{"rights": ["read"]}]}'}, "shop: allow[0].rights is"),
+        ({"shop": '{"token": "short"}'}, "shop: token has 5 characters; it must have at least 16"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named_before_the_start(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    mount(tmp_path / "users", files)
+    file = tmp_path / "gmq.json"
+    file.write_text(json.dumps({"auth": {"users_directory": str(tmp_path / "users")}}))
+    checked = subprocess.run([SERVER, "--check-config", file], check=False, capture_output=True, text=True, timeout=60, env=environment())
+    assert checked.returncode == 2
+    assert said in checked.stderr
+
+
+def test_hash_password_says_what_it_needs() -> None:
+    done = subprocess.run([SERVER, "hash-password"], input="", capture_output=True, text=True, check=False, env=environment())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the password is empty" in done.stderr
+    assert hashed("secret").startswith("$argon2id$")
