@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, sync_playwright
 import browser as chromium
 import mariadb
 from broker_process import Broker
-from browser import Person, while_away
+from browser import PATIENCE, Person, while_away
+from http_client import request
 from mariadb import MariaDb, section
 from wire import Wire, b64, unb64
 
@@ -335,14 +336,57 @@ def test_the_page_says_that_the_broker_is_away_and_comes_back(browser: Browser, 
     person.leave()
 
 
-def test_the_page_works_with_a_password(browser: Browser, start_broker: Callable[..., Broker]) -> None:
+def test_a_person_logs_in_and_out_and_the_password_stays_nowhere(browser: Browser, start_broker: Callable[..., Broker]) -> None:
     broker = start_broker({"auth": {"user": "ann", "password": "secret"}})
-    person = Person(browser, broker.http, password=("ann", "secret"))
-    page = person.open(of_queue("orders"))
+    person = Person(browser, broker.http)
+    page = person.page
+    page.goto(person.home)
+    page.get_by_label("User").fill("ann")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    person.sees("#why", "The user or the password is wrong.")
+    for width, height in ((1280, 900), (360, 640)):
+        page.set_viewport_size({"width": width, "height": height})
+        person.shoot(PICTURES, f"login-{'wide' if width > 400 else 'narrow'}-light")
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Log in").click()
+    page.locator("#link-state[data-state=live]").wait_for()
+    (cookie,) = person.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["name"]) == (True, "Strict", "gmq_session")
+    stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
+    assert "secret" not in stored
+    assert cookie["value"] not in stored, "a script can read the session's secret"
+    person.open(of_queue("orders"))
     page.get_by_label("Payload", exact=True).fill("hello")
     page.get_by_role("button", name="Publish", exact=True).click()
     person.sees(".message .payload", "hello")
-    person.check()
+    page.get_by_role("button", name="Log out ann").click()
+    page.get_by_label("Password").wait_for()
+    headers = {"Cookie": f"gmq_session={cookie['value']}"}
+    assert request(broker.http, "GET", "/v1/queues", headers=headers).status == 401, "the session goes on after logging out"
+    person.check(lambda complaint: "status of 401" in complaint)
+    person.leave()
+
+
+def test_a_session_of_a_user_who_is_gone_leads_to_the_login_page(
+    browser: Browser, start_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    folder = tmp_path / "users"
+    folder.mkdir()
+    for name in ("ann", "bob"):
+        (folder / name).write_text("secret")
+    broker = start_broker({"auth": {"users_directory": str(folder)}})
+    person = Person(browser, broker.http)
+    page = person.page
+    page.goto(person.home)
+    page.get_by_label("User").fill("ann")
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Log in").click()
+    page.locator("#link-state[data-state=live]").wait_for()
+    (folder / "ann").unlink()
+    person.page.get_by_role("button", name="New queue").wait_for()
+    page.get_by_label("User").wait_for(timeout=2 * PATIENCE)
+    person.check(lambda complaint: "status of 401" in complaint)
     person.leave()
 
 

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from gmq.access import Access
 from gmq.message import GmqError
-from gmq.server.http.doorway import check_sees_all
+from gmq.server.http.doorway import GATE, check_sees_all
 from gmq.server.http.lookout import Lookout
 from gmq.server.http.views import Query, View, parse_query
 from gmq.server.hub import Hub
@@ -46,14 +47,18 @@ _encode = msgspec.json.Encoder().encode
 class Viewer:
     """One open stream; `news` is set when there is an event to be sent, or the end."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, access: Access | None) -> None:
         self.query = query
+        self._access = access
         self.news = asyncio.Event()
         self.ended = False
         self._event: bytes | None = None
 
     def show(self, event: bytes) -> None:
-        """Send this next, instead of what was not sent yet."""
+        """Send this next, instead of what was not sent yet; or the end, where the viewer's user may not see it any more."""
+        if self._access is not None and not self._access.may_everywhere("inspect"):
+            self.end()
+            return
         self._event = event
         self.news.set()
 
@@ -92,7 +97,8 @@ class Feed:
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         await response.write(b"retry: %d\n\n" % RECONNECT)
-        viewer = Viewer(query)
+        gate = request.get(GATE)
+        viewer = Viewer(query, None if gate is None else gate.access)
         self._join(viewer)
         try:
             await _send(response, viewer)

@@ -16,6 +16,7 @@ from gmq.gate import Gate
 from gmq.message import GmqError
 from gmq.server.http.doorway import GATE
 from gmq.server.http.problem import problem_response
+from gmq.server.http.sessions import Sessions
 from gmq.server.hub import Hub
 from gmq.tls import identity
 
@@ -28,6 +29,11 @@ PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local
 """Ends of names that nobody outside can own."""
 MAX_HOSTS = 1000
 """Names that are remembered as good: far more than a broker has."""
+LOGIN = "/login"
+STATIC = "/static/"
+PAGES = frozenset(("/", "/docs"))
+"""Pages for people, who are sent to the login page."""
+COOKIE = "gmq_session"
 CHALLENGE = 'Basic realm="gmq", charset="UTF-8"'
 
 
@@ -39,8 +45,9 @@ class Guard:
     lets point here (DNS rebinding) is not accepted as this broker's. `hosts` are names that are, "*" any.
     """
 
-    def __init__(self, hub: Hub, hosts: Sequence[str]) -> None:
+    def __init__(self, hub: Hub, hosts: Sequence[str], sessions: Sessions) -> None:
         self._hub = hub
+        self._sessions = sessions
         self._hosts = frozenset(host.lower() for host in hosts)
         self._good_hosts: set[str] = set()  # that were found good
         self._given = b""  # the last Authorization header that was found good,
@@ -66,7 +73,9 @@ class Guard:
             return problem_response("forbidden", "a page of another site may not change anything here")
         if not self._hub.opened:
             raise GmqError("unavailable", "the broker is starting and cannot serve yet; /readyz tells when it can")
-        return self._identify(request, headers.get(hdrs.AUTHORIZATION, "")) if authenticator.required else None
+        if not authenticator.required or is_for_all(request.rel_url.raw_path):
+            return None
+        return self._identify(request, headers.get(hdrs.AUTHORIZATION, ""))
 
     # Who it is
 
@@ -75,7 +84,7 @@ class Guard:
         access = self._access
         if access is None or access.revoked or not compare_digest(secret_bytes(given), self._given):
             if not given:
-                access = self._hub.authenticator.named(identity(request.get_extra_info("peercert")))
+                access = self._logged_in(request) or self._hub.authenticator.named(identity(request.get_extra_info("peercert")))
             else:
                 known = credentials_of(given)
                 if isinstance(known, tuple):
@@ -88,6 +97,10 @@ class Guard:
                 return self._checked(request, given) if given else unauthorized(request)
         self._admit(request, given, access)
         return None
+
+    def _logged_in(self, request: web.Request) -> Access | None:
+        secret = request.cookies.get(COOKIE)
+        return None if secret is None else self._sessions.user_of(secret)
 
     def _admit(self, request: web.Request, given: str, access: Access) -> None:
         if given:
@@ -113,6 +126,11 @@ class Guard:
         return True
 
 
+def is_for_all(path: str) -> bool:
+    """Whether a path is the login page, or one of the files that it is made of."""
+    return path == LOGIN or path.startswith(STATIC)
+
+
 def secret_bytes(text: str) -> bytes:
     """A header's value, to be compared in a time that does not tell how much of it was right."""
     return text.encode("utf-8", "surrogateescape")
@@ -134,6 +152,8 @@ def credentials_of(authorization: str) -> tuple[str, str] | str | None:
 
 def unauthorized(request: web.Request) -> web.Response:
     """The reply to a request that does not say, or not truly, whose it is."""
+    if request.rel_url.raw_path in PAGES and request.method in SAFE_METHODS and hdrs.AUTHORIZATION not in request.headers:
+        return web.Response(status=303, headers={"Location": LOGIN.removeprefix("/")})
     response = problem_response("unauthorized", "wrong or missing credentials; send user and password as Basic, or a token as Bearer")
     if request.headers.get(SEC_FETCH_MODE, "navigate") == "navigate":  # a script on a page gets its answer without a dialog
         response.headers[hdrs.WWW_AUTHENTICATE] = CHALLENGE

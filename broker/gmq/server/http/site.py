@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gmq.server.http import api, console, health, openapi, reference
+from gmq.server.http import api, console, health, login, openapi, reference
 from gmq.server.http.front import front
 from gmq.server.http.guard import Guard
+from gmq.server.http.sessions import Sessions
 from gmq.server.hub import Hub
 from gmq.server.metrics import exposition
 
@@ -20,13 +21,15 @@ MAX_LINE = 16 << 10
 
 def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     """Everything that is served over HTTP; `hosts` are further names of this broker, see `Guard`."""
-    app = web.Application(middlewares=[front(Guard(hub, hosts), hub.http_counts)])
+    sessions = Sessions()
+    app = web.Application(middlewares=[front(Guard(hub, hosts, sessions), hub.http_counts)])
     health.add_routes(app, hub)
     exposition.add_routes(app, hub)
     api.add_routes(app, hub)
     openapi.add_routes(app, hub)
     reference.add_routes(app, hub)
     console.add_routes(app, hub)
+    login.add_routes(app, hub, sessions)
     return app
 
 

@@ -28,6 +28,7 @@ async function ask(method, path, body = undefined, headers = {}) {
   } catch {
     answer = { detail: text.slice(0, 200) }; // a proxy's page, perhaps
   }
+  if (response.status === 401) location.replace("login"); // the session is over
   if (!response.ok) throw new Refused(response.status, answer);
   return answer;
 }

@@ -5,6 +5,7 @@ import { duration } from "./format.js";
 import { Tiles, showOverview } from "./overview.js";
 import { QueueView } from "./queue.js";
 import { QueuesView } from "./queues.js";
+import { startSession } from "./session.js";
 import { Stream } from "./stream.js";
 import { startTheme } from "./theme.js";
 
@@ -86,4 +87,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   main.focus();
 });
 startTheme(byId("theme"), byId("theme-text"));
+startSession(byId("logout")).catch(() => {}); // the stream tells that the broker is away
 show(route());

@@ -1,5 +1,7 @@
 // The stream of views, which reconnects by itself.
 
+import { userOfSession } from "./session.js";
+
 const RETRY = 1000; // ms
 const SILENCE = 8000; // ms without an event after which the connection is taken for dead
 const HIDDEN = 60000; // ms for which a page that nobody sees goes on
@@ -80,7 +82,10 @@ export class Stream {
 async function reason() {
   try {
     const response = await fetch("readyz", { cache: "no-store", signal: AbortSignal.timeout(RETRY * 3) });
-    if (response.ok) return "The broker answers, but its stream of news ended.";
+    if (response.ok) {
+      await userOfSession();
+      return "The broker answers, but its stream of news ended.";
+    }
     const answer = await response.json();
     return `The broker is not ready: ${answer.reasons.join("; ")}.`;
   } catch {
