@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from wire import Reply, Wire, b64, unb64
 
@@ -140,9 +140,9 @@ def _publish(path: str, fields: dict[str, Any]) -> Request:
             messages = [{**message, "key": key} for message, key in zip(messages, keys, strict=True)]
         return Request("POST", f"{path}/messages", *_json({"messages": messages, **fields}))
     payload = unb64(fields.pop("payload"))
-    headers = {f"Gmq-Header-{name}": value for name, value in fields.pop("headers", {}).items()}
+    headers = {f"Gmq-Header-{name}": quote(value, safe="/:") for name, value in fields.pop("headers", {}).items()}
     if "key" in fields:
-        headers["Idempotency-Key"] = fields.pop("key")
+        headers["Idempotency-Key"] = quote(fields.pop("key"), safe="/:")
     return Request("POST", f"{path}/messages{_query(fields)}", payload, headers)
 
 
@@ -189,5 +189,5 @@ def told(operation: str, queue: str | None, fields: dict[str, Any], response: Re
     if operation == "S" and not {"count", "lease"} & set(fields):
         if response.status == 204:
             return {**reply, "count": 0}
-        return {**reply, "queue": response.headers["Gmq-Queue"], "payload": b64(response.body), "count": 1}
+        return {**reply, "queue": unquote(response.headers["Gmq-Queue"], errors="strict"), "payload": b64(response.body), "count": 1}
     return {**reply, **response.json}

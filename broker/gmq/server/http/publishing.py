@@ -292,10 +292,12 @@ _HEXADECIMAL = set("0123456789abcdefABCDEF")
 
 
 def header_text(text: str) -> str:
-    """A text as a header field has it."""
-    if text.isascii() and text.isprintable() and "%" not in text:
+    """A text as a header field has it; spaces at its ends are encoded too, as they would be taken for those around the field's value."""
+    if text.isascii() and text.isprintable() and "%" not in text and text.strip(" ") == text:
         return text
-    return quote(text, safe=_PRINTABLE)
+    inner = text.strip(" ")
+    before = len(text) - len(text.lstrip(" ")) if inner else 0
+    return "%20" * before + quote(inner, safe=_PRINTABLE) + "%20" * (len(text) - len(inner) - before)
 
 
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
