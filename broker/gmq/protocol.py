@@ -271,7 +271,10 @@ def _bad_request(line: bytes, error: Exception) -> BadRequest:
     try:
         fields = _decode_any(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as malformed:
-        what = f"the request has a {_plain_words(str(error))}" if isinstance(error, msgspec.ValidationError) else None
+        what = None
+        if isinstance(error, msgspec.ValidationError):  # a number that no type here can hold
+            text, _, path = str(error).partition(" - at `$.")
+            what = f"{path.rstrip('`') or 'the request'}: {_plain_words(text)}"
         return BadRequest("", "", NO_TAG, GmqError("bad_request", what or f"the request is not JSON: {_plain_words(str(malformed))}"))
     if not isinstance(fields, dict):
         return BadRequest("", "", NO_TAG, GmqError("bad_request", f"a request is a JSON object, and this is {_shown(fields)}"))
