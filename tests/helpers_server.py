@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +97,7 @@ class Server:
         self.addresses: list[str] = []
         self.http = ""
         self.process: subprocess.Popen[bytes] | None = None
+        self.before: Sequence[str | Path] = ()
 
     def start(self, *arguments: str | Path, variables: Mapping[str, str] | None = None) -> None:
         """Start, and wait until it listens."""
@@ -104,10 +105,10 @@ class Server:
         wait_until(self._listens, "the broker listens")
 
     def launch(self, *arguments: str | Path, variables: Mapping[str, str] | None = None) -> None:
-        """Start, and do not wait."""
+        """Start, and do not wait. `before` has words that stand before the command, such as those of another one that runs it."""
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [SERVER, *arguments],
+                [*self.before, SERVER, *arguments],
                 cwd=self.folder,
                 env=environment(**(variables or {})),
                 stdin=subprocess.DEVNULL,

@@ -331,7 +331,10 @@ def _read_password(place: str, file: str, reading: Reading) -> str:
     except OSError as error:
         reading.problem(place, f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error.strerror}")
         return ""
-    except ValueError as error:  # a NUL in the file's name, or bytes that are not UTF-8
+    except UnicodeDecodeError:  # whose text would tell a part of it
+        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; that file is not UTF-8")
+        return ""
+    except ValueError as error:  # a NUL in the file's name
         reading.problem(place, f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error}")
         return ""
     if len(password) > _LONGEST_PASSWORD:

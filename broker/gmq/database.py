@@ -89,7 +89,10 @@ def read_secret(file: str) -> str:
         data = stream.read(LONGEST_SECRET + 1)
     if len(data) > LONGEST_SECRET:
         raise ValueError(f"it has more than {LONGEST_SECRET} bytes")
-    return data.decode().removesuffix("\n").removesuffix("\r")
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None  # the error's own text would tell a part of it
 
 
 def parse_host(text: str, port: int = DEFAULT_PORT) -> Host:

@@ -9,6 +9,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gmq.config import ConfigError
+from gmq.folder import FILE_MODE, make_folder
 from gmq.validate import LONGEST_PATH, quote
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -47,7 +48,8 @@ def configure(path: str, level: str, format: str) -> None:  # noqa: A002  # name
 
 def _file_handler(path: str) -> logging.Handler:
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(path).parent)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE))  # the handler would leave it to the umask
         return logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error

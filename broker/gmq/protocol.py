@@ -26,6 +26,9 @@ class Auth(Struct, gc=False):
     user: str = ""
     password: str = ""
 
+    def __repr__(self) -> str:
+        return "Auth()"  # never the password
+
 
 class Request(Struct, tag_field="operation", forbid_unknown_fields=True, gc=False):
     """What every request may carry; those of the original client that mean nothing in a request are accepted."""
@@ -299,6 +302,8 @@ def _explained(fields: dict[str, object], operation: str, error: Exception) -> s
             return f"{operation} has no field {_shown(name)}; it may have {', '.join(allowed)}"
     text, _, path = str(error).partition(" - at `$.")
     path = path.rstrip("`")
+    if path.partition(".")[0] == "auth":
+        return f"{path}: {_plain_words(text)}"  # without its value, which may be a password
     value: object = fields
     for step in re.findall(r"[^.\[\]]+", path):
         if isinstance(value, list) and step.isdigit():

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from gmq.folder import FILE_MODE, make_folder
+
 ZEROS: Final = bytes(1 << 20)
 _DSYNC: Final = getattr(os, "RWF_DSYNC", 0)
 _NOT_SUPPORTED: Final = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -78,7 +80,7 @@ class Disk:
 
     def create(self, path: Path) -> File:
         """A new and empty file; what had its name is cut to nothing."""
-        return File(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640))
+        return File(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE))
 
     def create_filled(self, path: Path, size: int) -> File:
         """A new file of `size` zeros, durable: writes into it later change no metadata, and so are cheaper to sync."""
@@ -102,7 +104,7 @@ class Disk:
 
     def make_folder(self, path: Path) -> None:
         """A folder and those above it, where they are missing."""
-        path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_folder(path)
 
     def names(self, folder: Path) -> list[str]:
         """What is in a folder, sorted."""
@@ -118,7 +120,7 @@ class Disk:
 
     def lock(self, path: Path) -> int | None:
         """An exclusive lock, which ends with the process at the latest; None while another process has it. `unlock` gives it back."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
