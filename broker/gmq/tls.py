@@ -31,7 +31,9 @@ class ServerTls(Struct, frozen=True):
     def context(self) -> ssl.SSLContext:
         """A context made of what the files hold now: TLS 1.2 or newer, with a client's certificate where there is an authority for them.
 
-        Sessions are not resumed: a client whose certificate is no longer accepted must not come in with an old one.
+        With one it is TLS 1.3 alone, where sessions are not resumed: a client whose certificate is no longer accepted must not come in
+        with an old one. The cache of sessions of TLS 1.2 belongs to the listener's first context, whatever the files say later, and
+        Python cannot switch it off.
 
         Raises:
             TlsError: a file cannot be read or is not what it should be.
@@ -67,6 +69,7 @@ class ServerTls(Struct, frozen=True):
         except ssl.SSLError as error:
             raise TlsError(f"tls.client_ca is {_path(self.client_ca)}; that file has no certificate in PEM: {reason(error)}") from error
         context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
 
 
 class _PassphraseError(Exception):

@@ -160,6 +160,37 @@ def test_a_client_is_known_by_its_certificate(start_broker: Start, authority: Au
     connection.close()
 
 
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_is_no_longer_accepted_cannot_resume_its_session(
+    start_broker: Start, authority: Authority, tmp_path: Path, newest: ssl.TLSVersion
+) -> None:
+    accepted = tmp_path / "accepted.pem"
+    accepted.write_bytes(authority.file.read_bytes())
+    broker = start_broker({"tls": {**mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1")), "client_ca": str(accepted)}})
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.maximum_version = newest
+    context.load_cert_chain(*authority.sign("alice"))
+
+    def ask(session: ssl.SSLSession | None = None) -> tuple[bytes, ssl.SSLSession | None]:
+        """A reply, which is empty to whom the broker does not accept, and the session."""
+        try:
+            with (
+                socket.create_connection((broker.host, broker.port), 20) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as secure,
+            ):
+                secure.sendall(b'\n{"operation":"L","queue":"orders"}\n')
+                return secure.recv(4096), secure.session
+        except (ssl.SSLError, ConnectionError):
+            return b"", None
+
+    said, session = ask()
+    assert bool(said) is (newest is ssl.TLSVersion.TLSv1_3), "with clients' certificates TLS 1.3 alone is spoken"
+    accepted.write_bytes(Authority(tmp_path / "other", "other").file.read_bytes())
+    wait_until(lambda: "a changed certificate is in use" in broker.log.read_text(), "the broker takes up the other authority")
+    assert ask(session)[0] == b"", "an old session let in a client whose certificate is no longer accepted"
+    assert ask()[0] == b""
+
+
 def test_the_end_of_a_tls_connection_loses_no_request(start_broker: Start, authority: Authority, tmp_path: Path) -> None:
     broker = start_broker({"tls": mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))})
     context = ssl.create_default_context(cafile=str(authority.file))
