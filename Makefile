@@ -49,6 +49,39 @@ abuse: $(STAMP)  ## attack parts of the broker for long, guided by coverage (ARG
 		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/abuse.txt
 	PYTHONPATH=tests:tests/durability $(BIN)/python -m abuse $(ARGS)
 
+# Tools that are run beside the broker, each in an environment of its own: they may want other versions of what the broker needs.
+TOOLS := .tools
+SCANNER := $(TOOLS)/scanner
+SUPPLY := $(TOOLS)/supply
+
+.PHONY: tools
+tools: $(SCANNER)/.installed $(SUPPLY)/.installed  ## install what scan, sbom and audit run
+
+.PHONY: scan
+scan: $(STAMP) $(SCANNER)/.installed  ## look at the TLS of both listeners with sslyze
+	$(BIN)/pytest -n0 -rs tests/abuse/test_tls_scan.py $(ARGS)
+
+SBOM ?= build/gmq.cdx.json
+.PHONY: sbom
+sbom: $(SUPPLY)/.installed  ## write what the broker is made of, as CycloneDX (SBOM=FILE, build/gmq.cdx.json)
+	@mkdir -p $(dir $(SBOM))
+	$(SUPPLY)/bin/cyclonedx-py requirements requirements/gmq.txt --pyproject pyproject.toml --mc-type application \
+		--spec-version 1.6 --output-format JSON --output-reproducible --validate --output-file $(SBOM)
+
+.PHONY: audit
+audit: $(SUPPLY)/.installed  ## ask the database of known holes about the locked dependencies; needs the internet
+	@mkdir -p build
+	@$(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --strict --progress-spinner off --timeout 15 \
+		--vulnerability-service osv -r requirements/gmq.txt $(ARGS) 2>build/audit.log; code=$$?; \
+	if grep -qE 'ConnectionError|Timeout|ServiceError' build/audit.log; then \
+		echo "make audit: the database of known holes cannot be reached, so nothing is known; this needs the internet" >&2; \
+	else cat build/audit.log >&2; fi; exit $$code
+
+$(TOOLS)/%/.installed: requirements/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 .PHONY: bench
 bench: $(STAMP)  ## measure the broker beside its peers (ARGS="--help" tells the choices)
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -61,12 +94,12 @@ docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
 	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) -o requirements/dev.txt
-	$(BIN)/uv pip compile -q --group abuse $(LOCK) -o requirements/abuse.txt
+	@for group in abuse scanner supply; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
 LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean:  ## remove what make made
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(TOOLS) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
 # A Debian without python3-venv has no ensurepip: said in plain words, or mended where we may.
 $(STAMP): pyproject.toml requirements/dev.txt
