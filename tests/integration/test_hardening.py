@@ -18,10 +18,11 @@ from urllib.parse import quote
 import pytest
 
 from broker_process import SERVER
+from certificates import Authority
 from gmq.auth import Authenticator
 from gmq.config import parse
 from gmq.protocol import decode_line
-from helpers_server import Server, wait_until
+from helpers_server import Server, environment, wait_until
 from http_client import request
 from mariadb import SharedMariaDb, section
 from wire import Wire
@@ -290,3 +291,18 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     request = decode_line(json.dumps({"operation": "H", "auth": AUTH}).encode(), 1000)
     for holder in (config, config.database, request, Authenticator(config.credentials)):
         assert "s3cret" not in f"{holder!r} {holder}"
+
+
+def test_the_hardened_example_is_good(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hardening.md").read_text()
+    example = page.split("<!-- hardened -->\n```json\n")[1].split("```")[0]
+    certificate, key = Authority(tmp_path / "ca").sign("broker")
+    (tmp_path / "password").write_text(PASSWORD)
+    for written, real in (("gmq-tls/tls.crt", certificate), ("gmq-tls/tls.key", key), ("gmq/password", tmp_path / "password")):
+        assert example.count(f"/run/secrets/{written}") == 1
+        example = example.replace(f"/run/secrets/{written}", str(real))
+    (tmp_path / "gmq.json").write_text(example)
+    done = subprocess.run(
+        [SERVER, "--check-config", tmp_path / "gmq.json"], capture_output=True, text=True, check=False, timeout=60, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
