@@ -109,6 +109,7 @@ class Broker:
         self._headroom = 0  # bytes that may be published before the storage has to be asked again how much it holds
         self._names: set[str] = set()  # some that were found good
         self._waiting: dict[str, dict[Waiter, None]] = {}
+        self._waiters = 0
         self._waves: dict[str, Wave] = {}
         self._woken: dict[str, None] = {}
         self._late = not storage.immediate
@@ -175,6 +176,8 @@ class Broker:
     def subscribe(self, queues: Sequence[str], count: int, lease: float | bool | None, wait: float) -> Outcome[Taken] | Waiter:  # noqa: FBT001  # as above
         """Take, and where there is nothing wait up to `wait` seconds for a message, behind those who wait already."""
         check_range("wait", wait, 0, MAX_WAIT, "s")
+        if wait and self._late:
+            self._check_waiting()
         if self._late and wait and not self.draining and all(queue in self._waiting for queue in queues):
             # Those before it found nothing, and are to be the first to know when there is something.
             self._check_take(queues, count)
@@ -190,11 +193,19 @@ class Broker:
 
     def _wait(self, waiter: Waiter, wait: float) -> Waiter:
         """Put a consumer at the end of the lines that it waits in."""
+        self._check_waiting()
+        self._waiters += 1
         for name in waiter.queues:
             self._waiting.setdefault(name, {})[waiter] = None
         waiter.future.add_done_callback(partial(self._leave, waiter))
         waiter.start(wait)
         return waiter
+
+    def _check_waiting(self) -> None:
+        """Raise where no more consumers may wait."""
+        most = self.limits.waiting
+        if self._waiters >= most:
+            raise GmqError("limit", f"{most} takes wait for a message already, as many as may; take without wait, or later")
 
     def undo(self, taken: Taken) -> None:
         """Give back messages whose reply did not leave."""
@@ -279,7 +290,7 @@ class Broker:
     @property
     def waiting_consumers(self) -> int:
         """How many consumers wait for a message."""
-        return len({waiter for line in self._waiting.values() for waiter in line})
+        return self._waiters
 
     def drain(self) -> None:
         """Let nobody wait any more: who waits gets an empty answer, and so does who would."""
@@ -383,8 +394,10 @@ class Broker:
         self._leave(waiter)
         return True
 
-    def _leave(self, waiter: Waiter, _: Future[Taken] | None = None) -> None:
-        """Take a consumer out of the lines it waits in."""
+    def _leave(self, waiter: Waiter, ended: Future[Taken] | None = None) -> None:
+        """Take a consumer out of the lines it waits in; its wait has `ended` when its future is done."""
+        if ended is not None:
+            self._waiters -= 1
         for name in waiter.queues:
             line = self._waiting.get(name)
             if line is not None:

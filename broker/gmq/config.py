@@ -14,6 +14,7 @@ from gmq.database import Database, Host, Tls, parse_dsn, parse_host
 from gmq.document import DocumentError, Reading, decode, is_unicode
 from gmq.listen import FAMILIES, ORIGINAL_PORT, Listen, check_interface, parse_port
 from gmq.message import GmqError, Limits, QueuePolicy
+from gmq.protocol import line_limit
 from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
 from gmq.tls import ServerTls, TlsError
 from gmq.users import UsersError, configured, in_folder
@@ -31,6 +32,10 @@ AVAILABLE: Sequence[StorageType] = ("memory", "filesystem", "mysql")
 
 MEMORY_SHARE = 0.7
 """The part of the container's memory that messages may take where `limits.memory` does not say."""
+BUFFERED_SHARE = 0.1
+"""The part of it that requests and replies may take that wait in connections where `limits.buffered` does not say."""
+REQUESTS_BUFFERED = 4
+"""So many requests of the largest size have to fit."""
 
 ORIGINAL_LIMITS = {
     "queues": "max_queue_number",
@@ -91,6 +96,8 @@ class Config(Struct, frozen=True, kw_only=True):
     policies: Policies
     log: Log
     request_timeout: float
+    write_timeout: float
+    idle_timeout: float | None
     drain_timeout: float
     metrics_queues: int
 
@@ -186,6 +193,8 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         policies=Policies(settings.policies),
         log=settings.log,
         request_timeout=settings.network.request_timeout,
+        write_timeout=settings.network.write_timeout,
+        idle_timeout=settings.network.idle_timeout,
         drain_timeout=settings.network.drain_timeout,
         metrics_queues=settings.metrics.queues,
     )
@@ -271,6 +280,14 @@ def _limits(settings: Settings, reading: Reading) -> Limits:
             limits[name] = getattr(settings.queue, original) or limits[name]
     if limits["memory"] is None:
         limits["memory"] = int(cgroup.memory() * MEMORY_SHARE)
+    needed = REQUESTS_BUFFERED * line_limit(limits["message_size"])
+    if limits["buffered"] is None:
+        limits["buffered"] = max(needed, int(cgroup.memory() * BUFFERED_SHARE))
+    elif limits["buffered"] < needed and reading.sound("limits", "queue"):
+        reading.problem(
+            "limits.buffered",
+            f"is {limits['buffered']}; it must be at least {needed}, {REQUESTS_BUFFERED} requests with messages of the largest size",
+        )
     return Limits(**limits)
 
 

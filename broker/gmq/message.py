@@ -287,12 +287,19 @@ class QueueInfo(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """The broker's limits. `message_size` is in bytes of the decoded payload, `memory` in bytes of all messages with what they cost."""
+    """The broker's limits.
+
+    `message_size` is in bytes of the decoded payload, `memory` in bytes of all messages with what they cost, `buffered` in bytes that wait
+    in connections. `connections_per_address` is None for any number; `waiting` counts takes.
+    """
 
     queues: int = 4096
     message_size: int = 1 << 20
     queue_messages: int = 1_000_000
     connections: int = 10_000
+    connections_per_address: int | None = None
+    waiting: int = 100_000
+    buffered: int = NEVER
     memory: int = NEVER
     keys: int = 1_000_000
 

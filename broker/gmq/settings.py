@@ -15,6 +15,7 @@ MOST_QUEUES = 1_000_000
 MOST_MESSAGES = 1_000_000_000
 MOST_KEYS = 100_000_000
 MOST_CONNECTIONS = 1_000_000
+MOST_WAITING = 10_000_000
 LARGEST_MESSAGE = 512 << 20
 LONGEST_STORAGE_PATH = 4095
 SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 20, 1 << 30
@@ -164,6 +165,25 @@ class Network(Section, frozen=True, kw_only=True):
             extra={"unit": "s"},
         ),
     ] = 30.0
+    write_timeout: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=86400,
+            description="A client that takes none of the replies that wait for it for so long is let go, over TCP and over HTTP.",
+            examples=[10],
+            extra={"unit": "s"},
+        ),
+    ] = 60.0
+    idle_timeout: Annotated[
+        Annotated[float, Meta(ge=1, le=31_536_000)] | None,
+        Meta(
+            description="A connection that sends nothing for so long, and waits for nothing, is closed. Clients that keep connections "
+            "for later do so for good reasons: they have to open them again then.",
+            examples=[3600],
+            extra={"unit": "s", "default": "never; over HTTP after an hour"},
+        ),
+    ] = None
     drain_timeout: Annotated[
         float,
         Meta(ge=0, le=3600, description="How long SIGTERM waits for clients to take their replies.", examples=[5], extra={"unit": "s"}),
@@ -437,8 +457,41 @@ class LimitSettings(Section, frozen=True, kw_only=True):
         QueueMessages, Meta(description="Messages of one queue: ready, delayed and leased ones together.", examples=[100000])
     ] = DEFAULTS.queue_messages
     connections: Annotated[
-        int, Meta(ge=1, le=MOST_CONNECTIONS, description="Connections of clients at the same time.", examples=[1000])
+        int,
+        Meta(
+            ge=1,
+            le=MOST_CONNECTIONS,
+            description="Connections of clients at the same time, over TCP and HTTP together. Where the process may not have so many files "
+            "open, what it may have, less 256, is the limit, and the log says so. The port of `ops` does not count.",
+            examples=[1000],
+        ),
     ] = DEFAULTS.connections
+    connections_per_address: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_CONNECTIONS)] | None,
+        Meta(
+            description="Those of them that one address may have; an IPv6 network of 64 bits counts as one. Behind a proxy all clients "
+            "have its address.",
+            examples=[100],
+            extra={"default": "as many as there may be"},
+        ),
+    ] = None
+    waiting: Annotated[
+        int,
+        Meta(ge=1, le=MOST_WAITING, description="Takes that wait for a message, of all clients together.", examples=[10_000]),
+    ] = DEFAULTS.waiting
+    buffered: Annotated[
+        Annotated[int, Meta(ge=1 << 20, le=NEVER)] | None,
+        Meta(
+            description="Bytes that wait in connections: requests that are not complete or had no turn, replies that were not read. "
+            "Above it the connections that have held some for the longest are closed. What a connection has below 64 KiB does not count.",
+            examples=[256 << 20],
+            extra={
+                "unit": "bytes",
+                "range": "1 MiB or more, and room for the four largest requests",
+                "default": "10 % of the memory that the container, or else the machine, has, or what is needed at least",
+            },
+        ),
+    ] = None
     memory: Annotated[
         Annotated[int, Meta(ge=1, le=NEVER)] | None,
         Meta(

@@ -37,10 +37,10 @@ class WatchedStorage(MemoryStorage):
 async def served() -> AsyncIterator[tuple[WatchedStorage, Site, tuple[str, int]]]:
     limits = Limits()
     storage = WatchedStorage(limits, lambda _: QueuePolicy())
-    hub = Hub(Broker(storage, limits), Authenticator(), line_limit=1, request_timeout=1, max_connections=1)
+    hub = Hub(Broker(storage, limits), Authenticator(), line_limit=1, request_timeout=1, max_connections=100)
     hub.opened = True
     listener = socket.create_server(("127.0.0.1", 0))
-    site = hub.http = Site(main_site(hub, ()), [listener], 1.0)
+    site = hub.http = Site(hub, main_site(hub, ()), [listener], 1.0)
     await site.start(100)
     try:
         yield storage, site, listener.getsockname()

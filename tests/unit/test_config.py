@@ -11,6 +11,7 @@ from refusals import config, problem, problems
 from gmq import cgroup
 from gmq.config import ConfigError, load
 from gmq.message import Limits
+from gmq.protocol import line_limit
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -54,8 +55,9 @@ def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
     loaded = load(None, {})
     assert (loaded.listen.interface, loaded.listen.port, loaded.listen.family) == ("localhost", 4567, AddressFamily.AF_UNSPEC)
     assert loaded.credentials is None
-    assert loaded.limits == msgspec.structs.replace(Limits(), memory=int(cgroup.memory() * 0.7))
-    assert (loaded.request_timeout, loaded.drain_timeout) == (30, 10)
+    assert loaded.limits == msgspec.structs.replace(Limits(), memory=int(cgroup.memory() * 0.7), buffered=loaded.limits.buffered)
+    assert loaded.limits.buffered == max(4 * line_limit(1 << 20), int(cgroup.memory() * 0.1))
+    assert (loaded.request_timeout, loaded.write_timeout, loaded.idle_timeout, loaded.drain_timeout) == (30, 60, None, 10)
     assert (loaded.log.path, loaded.log.level, loaded.log.format) == ("", "info", "auto")
 
 

@@ -21,7 +21,7 @@ RULES = ROOT / "charts/gmq/files/rules.yaml"
 NAME = re.compile(r"\b(?:gmq|process|python)_[a-z0-9_]+\b")
 UNITS = {"seconds", "bytes"}
 THINGS = {"messages", "queues", "connections", "consumers", "requests", "errors", "failures", "damaged", "torn", "size", "ready", "up",
-    "build", "published", "delivered", "acknowledged", "expired", "lettered", "dropped"}  # fmt: skip
+    "build", "published", "delivered", "acknowledged", "expired", "lettered", "dropped", "refused", "closed", "limit"}  # fmt: skip
 """What a name may end in where it counts things, or tells a state: that has no unit."""
 
 
@@ -51,7 +51,7 @@ def test_a_metric_is_named_as_prometheus_wants_it(definition: Definition) -> Non
     assert definition.help[0].isupper()
     timed = any(word in definition.help for word in ("Time ", "Age ", "late "))
     assert timed == definition.name.endswith("_seconds"), "a time is in seconds, and its name says so"
-    assert set(definition.labels) <= {"queue", "state", "operation", "transport", "storage", "result", "version", "python"}
+    assert set(definition.labels) <= {"queue", "state", "operation", "transport", "storage", "result", "reason", "version", "python"}
 
 
 def test_no_metric_is_there_twice() -> None:

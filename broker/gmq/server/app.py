@@ -21,7 +21,9 @@ from gmq.config import Config
 from gmq.listen import Listen
 from gmq.protocol import line_limit
 from gmq.server.certificates import Certificates
+from gmq.server.descriptors import raise_limit
 from gmq.server.hub import Hub
+from gmq.server.idle import close_idle
 from gmq.server.sockets import BACKLOG, BindError, bind, shown
 from gmq.server.tcp import Connection
 from gmq.server.watch import Watch
@@ -67,6 +69,9 @@ async def serve(config: Config) -> None:
             await loop.create_server(lambda: Connection(hub), sock=one, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake)
             for one in sockets
         ]
+        if hub.idle_timeout is not None:
+            watching = asyncio.create_task(close_idle(hub, hub.idle_timeout))
+            running.callback(watching.cancel)
         gc.freeze()  # what is here now stays: collections need not look at it
         log.info(
             "listening",
@@ -173,11 +178,11 @@ async def start_http(
 
     site: Site | None = None
     if ops:
-        ops_only = Site(ops_site(hub), ops, 0)  # to the end it says that the broker drains
+        ops_only = Site(hub, ops_site(hub), ops, 0, name="ops")  # to the end it says that the broker drains
         until.push_async_callback(ops_only.stop)
         await ops_only.start(BACKLOG)
     if main:
-        site = Site(main_site(hub, config.http_hosts), main, config.drain_timeout, tls)
+        site = Site(hub, main_site(hub, config.http_hosts), main, config.drain_timeout, tls)
         until.push_async_callback(site.stop)
         await site.start(BACKLOG)
         hub.http = site
@@ -236,7 +241,11 @@ def make_hub(config: Config, storage: Storage) -> Hub:
         ),
         line_limit=line_limit(config.limits.message_size),
         request_timeout=config.request_timeout,
-        max_connections=config.limits.connections,
+        max_connections=raise_limit(config.limits.connections),
+        connections_per_address=config.limits.connections_per_address,
+        buffered=config.limits.buffered,
+        write_timeout=config.write_timeout,
+        idle_timeout=config.idle_timeout,
         metrics_queues=config.metrics_queues,
     )
 

@@ -9,6 +9,9 @@ NESTING_LIMIT = 32
 OBJECTS_LIMIT = 1024
 """Objects that a first request may have inside: far more than any has, and few enough to be counted one by one."""
 
+PIECE = 4096
+"""Bytes below which pieces of a line are joined as they come: each by itself would take 50 bytes more."""
+
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
 _OUTSIDE_STRING = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _INSIDE_STRING = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
@@ -39,6 +42,11 @@ class FirstObject:
         self._in_string = False
         self.object = b""
         self.rest = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return len(self._data)
 
     def feed(self, data: bytes) -> Verdict | None:
         """Take more bytes; None while it is not yet clear."""
@@ -83,12 +91,12 @@ class FirstObject:
 
 
 class Lines:
-    """Gathers bytes into whole lines. A line that grows beyond `limit` is forgotten and passed over to its end."""
+    """Gathers bytes into whole lines. A line that grows beyond `limit` is forgotten and passed over to its end; `size` is what is kept."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._parts: list[bytes | bytearray] = []
+        self.size = 0
         self._skipping = False
         self.partial = False  # whether a line has begun and not ended
 
@@ -110,7 +118,7 @@ class Lines:
         else:
             whole = data[start:end]
         self._parts.clear()
-        self._size = 0
+        self.size = 0
         return whole, self._keep(data[end:])
 
     def _keep(self, tail: bytes) -> bool:
@@ -118,11 +126,16 @@ class Lines:
         self.partial = self._skipping or bool(self._parts) or bool(tail)
         if self._skipping or not tail:
             return False
-        self._parts.append(tail)
-        self._size += len(tail)
-        if self._size <= self._limit:
+        if len(tail) >= PIECE:
+            self._parts.append(tail)
+        elif self._parts and isinstance(self._parts[-1], bytearray):
+            self._parts[-1] += tail
+        else:
+            self._parts.append(bytearray(tail))
+        self.size += len(tail)
+        if self.size <= self._limit:
             return False
         self._parts.clear()
-        self._size = 0
+        self.size = 0
         self._skipping = True
         return True

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from gmq.auth import Authenticator
 from gmq.broker import Broker
+from gmq.message import NEVER
 from gmq.server.batch import Batch
 from gmq.server.counts import Counts
+from gmq.server.limits import MOST_PROBES, Admission, Buffers
 from gmq.settings import DEFAULTS
 
 if TYPE_CHECKING:  # they know each other
@@ -18,11 +20,15 @@ if TYPE_CHECKING:  # they know each other
 
 
 class Hub:
-    """What the connections of one broker share. `request_timeout` is in seconds; up to `metrics_queues` have metrics of their own."""
+    """What the connections of one broker share.
+
+    Timeouts are in seconds, those that are None never come; up to `metrics_queues` have metrics of their own.
+    """
 
     def __init__(
         self, broker: Broker, authenticator: Authenticator, *, line_limit: int, request_timeout: float, max_connections: int,
-        metrics_queues: int = DEFAULTS.queues,
+        connections_per_address: int | None = None, buffered: int = NEVER, write_timeout: float | None = None,
+        idle_timeout: float | None = None, metrics_queues: int = DEFAULTS.queues,
     ) -> None:  # fmt: skip
         self.broker = broker
         self.authenticator = authenticator
@@ -30,7 +36,11 @@ class Hub:
         self.http_counts = Counts()
         self.line_limit = line_limit
         self.request_timeout = request_timeout
-        self.max_connections = max_connections
+        self.write_timeout = write_timeout
+        self.idle_timeout = idle_timeout
+        self.admission = Admission(max_connections, connections_per_address)
+        self.probes = Admission(MOST_PROBES, None)
+        self.buffers = Buffers(buffered)
         self.batching = broker.storage.immediate
         self.connections: set[Connection] = set()
         self.batch = Batch(broker, self.counts, guarded=authenticator.required)

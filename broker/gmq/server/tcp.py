@@ -25,7 +25,9 @@ from gmq.server.batch import Part
 from gmq.server.dispatch import Checking, Dispatcher, Pending
 from gmq.server.framing import FirstObject, Lines, Verdict
 from gmq.server.hub import Hub
+from gmq.server.limits import SLACK
 from gmq.server.order import Order
+from gmq.server.patience import SlowReader
 from gmq.tls import identity
 
 log = structlog.get_logger()
@@ -98,6 +100,13 @@ class Connection(asyncio.Protocol):
         self._eof = False  # it said so itself
         self._hung_up = False  # nothing more is to be sent to it
         self._lost = False
+        self._source: str | None = None  # under what the connection was let in
+        self._held = 0  # bytes of the slots
+        self._held_back = False  # there are too many of them for more requests to be served
+        self._lingers = False  # it was turned away, and is told so
+        self._slow_reader: SlowReader | None = None
+        self._weighed = False  # the hub knows of bytes that wait here
+        self._heard = True  # it sent something since somebody looked
         self._begun_at: float | None = None  # when the request that is not complete began
         self._timer: asyncio.TimerHandle | None = None
         self._drained = 0
@@ -106,12 +115,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # asyncio promises no more, and gives a Transport
-        self._transport.set_write_buffer_limits(high=WRITE_LIMIT)
+        self._transport.set_write_buffer_limits(high=SLACK)
         hub = self._hub
-        if len(hub.connections) >= hub.max_connections:
-            self._turn_away(GmqError("limit", f"the broker has as many connections as it may have, {hub.max_connections}; try again later"))
+        try:
+            self._source = hub.admission.enter("tcp", transport.get_extra_info("peername"))
+        except GmqError as error:
+            self._turn_away(error)
             return
         hub.connections.add(self)
+        self._slow_reader = None if hub.write_timeout is None else SlowReader(self._transport, hub.write_timeout, self.let_go)
         if hub.authenticator.required:
             peer = self._transport.get_extra_info("peername")
             self._dispatcher.address = str(peer[0]) if peer else ""
@@ -121,6 +133,7 @@ class Connection(asyncio.Protocol):
         self._watch_request()
 
     def data_received(self, data: bytes) -> None:
+        self._heard = True
         if len(data) >= GREEDY and not self._read_paused:
             self._take_turns()
         if (
@@ -157,7 +170,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        self._hub.leave(self)
+        if self._source is not None:
+            self._hub.leave(self)
+            self._hub.admission.leave(self._source)
+            self._hub.buffers.weigh(self, 0)
+            if self._slow_reader is not None:
+                self._slow_reader.stop()
+        elif self._lingers:
+            self._hub.admission.lingering -= 1
         self._todo.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -170,10 +190,37 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        if self._slow_reader is not None:
+            self._slow_reader.start()
+        self._weigh()
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        if self._slow_reader is not None:
+            self._slow_reader.stop()
+        self._weigh()
         self._run()
+
+    def _weigh(self, size: int = 0) -> None:
+        """Tell the hub how many bytes wait here, `size` and those that this knows of, where they are many or it thinks so."""
+        size += self._todo_bytes + self._held + self._lines.size
+        if self._write_paused:
+            size += self._transport.get_write_buffer_size()
+        if self._weighed or size > SLACK:
+            self._weighed = size > SLACK
+            self._hub.buffers.weigh(self, size)
+
+    def let_go(self, reason: str) -> None:
+        """Close at once, whatever is still to be sent, and count the reason: the limit that the client came up against."""
+        self._hub.admission.closed["tcp", reason] += 1
+        log.info("connection closed", peer=self.peer, reason=reason, transport="tcp")
+        self._transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing came since this was asked last, and nothing is under way."""
+        heard, self._heard = self._heard, False
+        return not (heard or self._slots or self._tagged or self._todo or self._write_paused or self._hung_up)
 
     def finish(self) -> None:
         """Answer what was received, end what waits, and close."""
@@ -200,8 +247,12 @@ class Connection(asyncio.Protocol):
         first = self._first
         verdict = first.feed(data)
         if verdict is None:
+            if first.size > SLACK:
+                self._weigh(first.size)
             return
         del self._first
+        if self._weighed:
+            self._weigh()
         self._begun_at = None
         limit = self._hub.line_limit
         if verdict is Verdict.FOREIGN:
@@ -232,6 +283,8 @@ class Connection(asyncio.Protocol):
             self.accept((protocol.too_long(limit),), 0)
         if lines.partial and self._begun_at is None:
             self._watch_request()
+        if lines.size > SLACK or self._weighed:
+            self._weigh()
 
     def _watch_request(self) -> None:
         """A request has begun: see to it that it is completed in time."""
@@ -249,8 +302,7 @@ class Connection(asyncio.Protocol):
         elif left > 0:
             self._timer = self._loop.call_later(left, self._check_request)
         else:
-            log.info("connection closed: its request was not completed in time", timeout=self._hub.request_timeout)
-            self._transport.abort()
+            self.let_go("request_timeout")
 
     # Requests into replies
 
@@ -270,7 +322,8 @@ class Connection(asyncio.Protocol):
 
     def _may_serve(self, item: Item) -> bool:
         """Whether nothing holds back the next request."""
-        return self._blocker is None and not self._checking and not self._write_paused and not self._order.holds_back(item)
+        held_back = self._blocker is not None or self._checking or self._write_paused or self._held > WRITE_LIMIT
+        return not held_back and not self._order.holds_back(item)
 
     def _leave_batch(self) -> None:
         """What arrived before comes first."""
@@ -289,6 +342,7 @@ class Connection(asyncio.Protocol):
         if todo and self._blocker is not None and not self._write_paused:
             self._serve_tagged()
         self._flush()
+        self._held_back = bool(todo) and self._held > WRITE_LIMIT
         self._pace_reading()
         if self._ended:
             self._close_if_done()
@@ -302,7 +356,7 @@ class Connection(asyncio.Protocol):
         self._todo.clear()
         served: set[int] = set()
         for item in tagged:
-            if self._checking or self._order.holds_back(item):
+            if self._checking or self._write_paused or self._held > WRITE_LIMIT or self._order.holds_back(item):
                 break
             served.add(id(item))
             self._serve(item)
@@ -331,6 +385,7 @@ class Connection(asyncio.Protocol):
             taken, self._dispatcher.taken = self._dispatcher.taken, []
             self._flush()
             slot = Slot([item], self._turn, answer, taken)
+            self._held += len(answer)
             self._tagged.add(slot)
             self._cover(slot)
         elif answer is not None:
@@ -389,14 +444,19 @@ class Connection(asyncio.Protocol):
             slot.begun = perf_counter()  # before, there was nothing to do for it
         error = outcome.exception()
         if error is None:
-            slot.data = render(outcome.result())
+            self._fill(slot, render(outcome.result()))
             slot.taken, self._dispatcher.taken = self._dispatcher.taken, []
         else:
-            slot.data = self._refusal(slot, error)
+            self._fill(slot, self._refusal(slot, error))
         self._cover(slot)
         if slot is self._blocker:
             self._blocker = None
         self._run()
+
+    def _fill(self, slot: Slot, data: bytes) -> None:
+        """Give a slot its replies, instead of those that it has."""
+        self._held += len(data) - len(slot.data)
+        slot.data = data
 
     def _refusal(self, slot: Slot, error: BaseException) -> bytes:
         """The replies that say that the requests of a slot failed."""
@@ -424,7 +484,10 @@ class Connection(asyncio.Protocol):
         else:
             slot = Slot(self._served, self._turn, data, self._dispatcher.taken)
             self._served, self._dispatcher.taken = [], []
+            self._held += len(data)
             self._slots.append(slot)
+            if self._held > WRITE_LIMIT:
+                self._weigh()
             self._cover(slot)
 
     def hold(self, part: Part, data: bytes) -> Slot:
@@ -432,6 +495,10 @@ class Connection(asyncio.Protocol):
         self._batched = False
         slot = Slot((), 0.0, data)
         slot.part = part
+        self._held += len(data)
+        if self._held > WRITE_LIMIT:
+            self._plain = False  # more is not served until there is room
+            self._weigh()
         self._slots.append(slot)
         return slot
 
@@ -458,7 +525,7 @@ class Connection(asyncio.Protocol):
         if self._lost:
             return
         if error is not None:
-            slot.data = self._refusal(slot, error)
+            self._fill(slot, self._refusal(slot, error))
             slot.taken, slot.part = (), None
         self._done(slot)
 
@@ -475,6 +542,10 @@ class Connection(asyncio.Protocol):
             self._close_if_done()
 
     def _send_slot(self, slot: Slot) -> None:
+        self._held -= len(slot.data)
+        if self._held_back and self._held <= WRITE_LIMIT:
+            self._held_back = False
+            self._loop.call_soon(self._run)
         if self._transport.is_closing():
             self._abandon(slot)
         else:
@@ -515,6 +586,8 @@ class Connection(asyncio.Protocol):
         """Read from the client only while there is room for what it sends."""
         if not self._todo:
             self._todo_bytes = 0
+        if self._weighed or self._todo_bytes + self._held > SLACK:
+            self._weigh()
         full = self._todo_bytes > READ_LIMIT
         if full != self._read_paused and not self._transport.is_closing():
             self._read_paused = full
@@ -552,7 +625,7 @@ class Connection(asyncio.Protocol):
         if not still:
             self._transport.close()
         elif still == left and now - since >= self._hub.request_timeout:
-            self._transport.abort()
+            self.let_go("write_timeout")
         else:
             self._timer = self._loop.call_later(DRAIN_SECONDS, self._check_sent, still, since if still == left else now)
 
@@ -562,6 +635,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _turn_away(self, error: GmqError) -> None:
-        """Say why this client is not served."""
+        """Say why this client is not served, unless too many are being told already."""
+        if not self._hub.admission.may_linger():
+            self._transport.abort()
+            return
+        self._lingers = True
+        self._hub.admission.lingering += 1
         self._transport.write(protocol.encode_reply(protocol.Reply("", confirmation="N", error=error.text, code=error.code)))
         self._hang_up()

@@ -11,6 +11,7 @@ from aiohttp import StreamReader, web
 from msgspec import Struct
 
 from gmq.message import GmqError, refuse
+from gmq.server.http.connection import Connection
 from gmq.server.http.requests import decode, read_query
 
 S = TypeVar("S", bound=Struct)
@@ -122,12 +123,19 @@ def small_body(content: StreamReader) -> bytes | None:
 async def _whole(request: web.Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while part := await next_part(request):
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise too_large(limit, None)
-    return b"".join(parts)
+    connection = request.protocol
+    try:
+        while part := await next_part(request):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise too_large(limit, None)
+            if isinstance(connection, Connection):
+                connection.keep(size)
+        return b"".join(parts)
+    finally:
+        if isinstance(connection, Connection):
+            connection.keep(0)
 
 
 async def next_part(request: web.Request) -> bytes:

@@ -67,6 +67,12 @@ def problem_response(code: str, detail: str, status: int | None = None, **member
     return response
 
 
+def problem_body(error: GmqError) -> bytes:
+    """The body that says that there is no room for a connection."""
+    number = HTTPStatus.SERVICE_UNAVAILABLE
+    return _encode(Problem(number.phrase, number.value, error.code, error.text))
+
+
 def refusal(error: GmqError, **members: Any) -> web.Response:
     """The reply to what the broker refused, with further members of Problem."""
     if error.field is not None:

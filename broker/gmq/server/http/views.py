@@ -169,7 +169,7 @@ def state_of(hub: Hub, started: float) -> State:
         draining=hub.broker.draining,
         tcp_connections=len(hub.connections),
         http_connections=0 if hub.http is None else hub.http.connections,
-        max_connections=hub.max_connections,
+        max_connections=hub.admission.most,
         memory=storage.memory,
         started=started,
     )

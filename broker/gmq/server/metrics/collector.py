@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -14,6 +15,7 @@ import gmq
 from gmq.histogram import Histogram
 from gmq.server.counts import Counts
 from gmq.server.hub import Hub
+from gmq.server.limits import ENDINGS, REFUSALS, Transport
 from gmq.server.metrics import definitions as metrics
 from gmq.server.metrics.definitions import Definition
 from gmq.server.metrics.lag import Lag
@@ -39,12 +41,29 @@ class BrokerCollector(Collector):
         yield gauge(metrics.MEMORY_LIMIT, ((), self._hub.broker.limits.memory))
         http = 0 if self._hub.http is None else self._hub.http.connections
         yield gauge(metrics.CONNECTIONS, (("tcp",), len(self._hub.connections)), (("http",), http))
+        yield from self._limits()
         yield gauge(metrics.CONSUMERS, ((), self._hub.broker.waiting_consumers))
         yield counter(metrics.AUTHENTICATION_FAILURES, ((), self._hub.authenticator.failures))
         yield self._requests()
         yield self._durations()
         yield from self._storage()
         yield histogram(metrics.LAG, ((), self._lag.histogram))
+
+    def _limits(self) -> Iterator[Metric]:
+        hub = self._hub
+        yield gauge(metrics.CONNECTIONS_LIMIT, ((), hub.admission.most))
+        for definition, reasons, counters in (
+            (metrics.REFUSED, REFUSALS, (hub.admission.refused, hub.probes.refused)),
+            (metrics.CLOSED, ENDINGS, (hub.admission.closed, hub.probes.closed)),
+        ):
+            family = CounterMetricFamily(definition.name, definition.help, labels=definition.labels)
+            counts = counters[0] + counters[1]
+            for transport in get_args(Transport):
+                for reason in reasons:
+                    family.add_metric((transport, reason), counts[transport, reason])
+            yield family
+        yield gauge(metrics.BUFFERED, ((), hub.buffers.total))
+        yield gauge(metrics.BUFFERED_LIMIT, ((), hub.buffers.limit))
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily(metrics.REQUESTS.name, metrics.REQUESTS.help, labels=metrics.REQUESTS.labels)

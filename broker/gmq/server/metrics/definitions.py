@@ -56,6 +56,15 @@ QUEUES: Final = Definition("gmq_queues", "gauge", "Queues.")
 MEMORY: Final = Definition("gmq_memory_bytes", "gauge", "Memory that the messages take, with what keeping them costs, about.")
 MEMORY_LIMIT: Final = Definition("gmq_memory_limit_bytes", "gauge", "Memory that the messages may take.")
 CONNECTIONS: Final = Definition("gmq_connections", "gauge", "Connections of clients.", ("transport",))
+CONNECTIONS_LIMIT: Final = Definition("gmq_connections_limit", "gauge", "Connections that there may be, of TCP and HTTP together.")
+REFUSED: Final = Definition(
+    "gmq_connections_refused", "counter", "Connections that were turned away, by the limit that was reached.", ("transport", "reason")
+)
+CLOSED: Final = Definition(
+    "gmq_connections_closed", "counter", "Connections that were closed for what their clients did or did not do.", ("transport", "reason")
+)
+BUFFERED: Final = Definition("gmq_buffered_bytes", "gauge", "Bytes that wait in connections, of those that hold many.")
+BUFFERED_LIMIT: Final = Definition("gmq_buffered_limit_bytes", "gauge", "Bytes that may wait in connections.")
 CONSUMERS: Final = Definition("gmq_waiting_consumers", "gauge", "Takes that wait for a message.")
 REQUESTS: Final = Definition(
     "gmq_requests", "counter", "Requests, by how they ended: ok, or the code of the error.", ("operation", "transport", "result")
@@ -83,7 +92,7 @@ BUILD: Final = Definition("gmq_build", "info", "Which broker this is.", ("versio
 
 QUEUE_METRICS: Final = (*QUEUE_COUNTERS.values(), QUEUE_MESSAGES, QUEUE_BYTES, QUEUE_AGE)
 BROKER_METRICS: Final = (
-    BUILD, READY, QUEUES, MEMORY, MEMORY_LIMIT, CONNECTIONS, CONSUMERS, AUTHENTICATION_FAILURES, REQUESTS, DURATION, STORAGE_UP,
-    COMMIT_DURATION, COMMIT_SIZE, WRITTEN, ERRORS, DAMAGED, TORN, LAG,
+    BUILD, READY, QUEUES, MEMORY, MEMORY_LIMIT, CONNECTIONS, CONNECTIONS_LIMIT, REFUSED, CLOSED, BUFFERED, BUFFERED_LIMIT, CONSUMERS,
+    AUTHENTICATION_FAILURES, REQUESTS, DURATION, STORAGE_UP, COMMIT_DURATION, COMMIT_SIZE, WRITTEN, ERRORS, DAMAGED, TORN, LAG,
 )  # fmt: skip
 METRICS: Final = (*QUEUE_METRICS, *BROKER_METRICS)
