@@ -37,6 +37,10 @@ from gmq.validate import check_count, check_name, check_policy, check_range, lea
 
 MESSAGE_COST = 256
 """Bytes of memory allowed for what a new message takes beside its payload, until the storage tells what it is."""
+LEASE_COST = 330
+"""The same for what a message takes more while it is leased."""
+LEASE_SHARE = 1.15
+"""The part of the memory for messages up to which they may be leased: so consumers go on where publishes are refused."""
 MAX_NAMES = 10_000
 FIRST_WAVE = 16
 """For how many waiting consumers a take is begun when a queue has something; twice as many follow when all of them got some of it."""
@@ -107,6 +111,7 @@ class Broker:
         self.draining = False
         self._message_size = limits.message_size
         self._headroom = 0  # bytes that may be published before the storage has to be asked again how much it holds
+        self._lease_headroom = 0  # the same for what may be leased
         self._names: set[str] = set()  # some that were found good
         self._waiting: dict[str, dict[Waiter, None]] = {}
         self._waiters = 0
@@ -162,7 +167,13 @@ class Broker:
             if name in self._waiting and (not self._late or name in self._woken):
                 self._woken.pop(name, None)
                 self._serve(name)  # they were first
-        return self.storage.take(queues, count, MAX_REPLY_BYTES, None if lease is None else lease_length(lease))
+        if lease is None:
+            return self.storage.take(queues, count, MAX_REPLY_BYTES, None)
+        length = lease_length(lease)
+        self._lease_headroom -= count * LEASE_COST
+        if self._lease_headroom < 0:
+            self._check_lease_memory(count)
+        return self.storage.take(queues, count, MAX_REPLY_BYTES, length)
 
     def _check_take(self, queues: Sequence[str], count: int) -> None:
         if len(queues) > MAX_QUEUES_OF_A_TAKE:
@@ -418,6 +429,19 @@ class Broker:
             self._headroom = 0
             raise GmqError("limit", f"the messages take {held} bytes of memory and {size} more do not fit into {most}; take some first")
         self._headroom = (most - held - size) // 2
+
+    def _check_lease_memory(self, count: int) -> None:
+        """Raise where the receipts of `count` more messages do not fit into memory, as `_check_memory` does."""
+        held, most = self.storage.memory, int(self.limits.memory * LEASE_SHARE)
+        left = most - held - count * LEASE_COST
+        if left < 0:
+            self._lease_headroom = 0
+            raise GmqError(
+                "limit",
+                f"the messages take {held} bytes of memory, many of them as they are leased, and {most} are for both; "
+                "acknowledge some first, or take without a lease",
+            )
+        self._lease_headroom = left // 2
 
     def _check_sizes(self, payloads: Iterable[bytes]) -> None:
         most = self.limits.message_size

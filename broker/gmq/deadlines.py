@@ -7,21 +7,33 @@ from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Generic, TypeVar
 
-from gmq.message import NEVER, Message
+from gmq.message import NEVER, Message, Usage
 
 K = TypeVar("K", int, str)
+
+
+MESSAGE_COST = 120
+"""Bytes of memory, about, that a message with a deadline takes beyond one without: it is an object of its own, and stands in an index."""
+RECEIPT_COST = 200
+"""The same for a leased one, with its receipt."""
+INSTANT_COST = 130
+"""Bytes, about, that each different instant takes."""
 
 
 class Deadlines(Generic[K]):
     """Messages by key, each with an instant in Unix milliseconds that stands in its attribute `attribute`.
 
     Finding and removing by key cost O(1): the heap that tells what is due next has an entry for each instant. What was removed or has
-    moved from there is passed over when its instant comes up, or swept out when it is the majority.
+    moved from there is passed over when its instant comes up, or swept out when it is the majority. `usage` is told what this takes, with
+    `cost` bytes for each message.
     """
 
-    __slots__ = ("_at", "_heap", "_heaped", "_items", "_when")
+    __slots__ = ("_at", "_cost", "_counted", "_heap", "_heaped", "_items", "_usage", "_when")
 
-    def __init__(self, attribute: str) -> None:
+    def __init__(self, attribute: str, usage: Usage | None = None, cost: int = MESSAGE_COST) -> None:
+        self._usage = usage or Usage()
+        self._cost = cost
+        self._counted = 0  # of what this takes, in the usage
         self._when = attrgetter(attribute)
         self._items: dict[K, Message] = {}
         self._heap: list[int] = []
@@ -67,6 +79,13 @@ class Deadlines(Generic[K]):
             self.first()  # nearly always what is stale is old, and goes with this
             if self._heaped > 2 * len(self._items) + 64:
                 self._sweep()
+        self._account()
+
+    def _account(self) -> None:
+        """Tell the usage what this takes now."""
+        size = len(self._items) * self._cost + len(self._at) * INSTANT_COST
+        self._usage.deadlines += size - self._counted
+        self._counted = size
 
     def _sweep(self) -> None:
         """Make the heap anew."""
@@ -80,7 +99,10 @@ class Deadlines(Generic[K]):
 
     def pop(self, key: K) -> Message | None:
         """Remove and return the message under `key`."""
-        return self._items.pop(key, None)
+        message = self._items.pop(key, None)
+        if message is not None:
+            self._account()
+        return message
 
     def _live(self, key: K, at: int) -> bool:
         message = self._items.get(key)
@@ -118,6 +140,8 @@ class Deadlines(Generic[K]):
                 self._at[at] = later
                 heappush(self._heap, at)
                 self._heaped += len(later)
+        if due:
+            self._account()
         return due
 
     def in_order(self) -> list[tuple[int, Message]]:
@@ -131,6 +155,7 @@ class Deadlines(Generic[K]):
         self._heap.clear()
         self._at.clear()
         self._heaped = 0
+        self._account()
 
 
 class Leases(Deadlines[str]):
@@ -138,13 +163,14 @@ class Leases(Deadlines[str]):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
-        super().__init__("due")
+    def __init__(self, usage: Usage | None = None) -> None:
+        super().__init__("due", usage, RECEIPT_COST)
 
     def pop_live(self, receipts: Sequence[str], now: int) -> list[Message | None]:
         """Remove and return the messages under `receipts`, with None for each that is not there or is due."""
         pop = self._items.pop
         messages = [pop(receipt, None) for receipt in receipts]
+        self._account()
         return [None if message is None else message if message.due > now else self._leave(message) for message in messages]
 
     def _leave(self, message: Message) -> Message | None:

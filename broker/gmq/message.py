@@ -247,12 +247,16 @@ class Totals(Struct, gc=False):
 
 
 class Usage(Struct, gc=False):
-    """What the queues that share it hold together. `paged` are those of the bytes that are on disk only."""
+    """What the queues that share it hold together.
+
+    `paged` are those of the bytes that are on disk only; `deadlines` are bytes, about, that keeping track of deadlines takes.
+    """
 
     messages: int = 0
     bytes: int = 0
     keys: int = 0
     paged: int = 0
+    deadlines: int = 0
 
 
 class QueueCounts(Struct, frozen=True):

@@ -39,9 +39,9 @@ class Stock:
         self._removed: list[int] = []
         self._lanes: dict[int, Lane] = {}
         self._lanes_in_order: list[Lane] = []  # the highest priority first
-        self._delayed: Deadlines[int] = Deadlines("due")
-        self._leased = Leases()
-        self._expiring: Deadlines[int] = Deadlines("expires")
+        self._delayed: Deadlines[int] = Deadlines("due", usage)
+        self._leased = Leases(usage)
+        self._expiring: Deadlines[int] = Deadlines("expires", usage)
         self._instants: dict[int, int] = {}
         self.messages = 0  # in every state
         self.ready = 0

@@ -271,3 +271,44 @@ def test_fewer_connections_are_let_in_where_the_process_may_not_have_more_files(
     finally:
         process.kill()
         process.wait()
+
+
+def test_memory_is_bounded_whatever_is_done_with_tiny_messages(start: START) -> None:
+    limit = 64 << 20
+    broker = start(limits={"memory": limit}, storage=MEMORY)
+    with connect(broker) as client:
+        client.publish("warm", b"x")
+        before = broker.memory()
+        payloads = [b64(b"x")] * 1000
+
+        def publish_until_refused(**options: Any) -> int:
+            published = 0
+            while (reply := client.ask("P", "a", payloads=payloads, **options))["confirmation"] == "Y":
+                published += 1000
+            assert reply["code"] == "limit"
+            assert "memory" in reply["error"]
+            return published
+
+        def lease_until_refused() -> list[str]:
+            receipts: list[str] = []
+            while (reply := client.ask("S", "a", lease=600, count=1000))["confirmation"] == "Y" and reply["count"]:
+                receipts += [message["receipt"] for message in reply["messages"]]
+            if reply["confirmation"] == "N":
+                assert reply["code"] == "limit"
+            return receipts
+
+        assert publish_until_refused() > 100_000
+        receipts = lease_until_refused()
+        assert len(receipts) >= 10_000, "where publishes are refused, consumers go on"
+        used = broker.memory() - before
+        assert used < 1.3 * limit, f"the broker took {used >> 20} MiB for messages that may take {limit >> 20}"
+        assert metric(broker, "gmq_memory_bytes") <= 1.2 * limit
+        client.done("A", receipts=receipts[:1000])
+        assert client.done("S", "a", lease=600, count=500)["count"] == 500, "what was acknowledged leaves room for other leases"
+        assert client.take("a") == b"x", "takes without a lease are served"
+        client.done("C", "a")
+        for delay in (100, 200):  # each message has a deadline of its own
+            assert publish_until_refused(delay=delay, keys=None) > 10_000
+            client.done("C", "a")
+        used = broker.memory() - before
+        assert used < 1.3 * limit, f"the broker took {used >> 20} MiB for messages that may take {limit >> 20}"
