@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -142,3 +143,58 @@ def test_a_number_is_in_its_range_or_refused(broker: Broker, field: Field, start
         for text in NO_NUMBERS:
             check(text, lambda _: False)
         wire.done("C", "q")
+
+
+SIZES = (
+    b"NaN",
+    b"-1",
+    b"-0",
+    b"+1",
+    b"1e3",
+    b"1.0",
+    b"0x1",
+    b"1_0",
+    b"1,1",
+    b"",
+    b" ",
+    b"\xd9\xa3",
+    b"%d" % 2**63,
+    b"%d" % 2**64,
+    b"1" + b"0" * 400,
+)
+HEAD = b"POST /v1/queues/sizes/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Basic c2VjcmV0\r\n"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=repr)
+def test_a_size_of_a_body_or_a_chunk_that_is_none_is_refused_and_fills_no_log(start_broker: Callable[..., Broker], size: bytes) -> None:
+    broker = start_broker({"storage": {"type": "memory"}})
+    length = HEAD + b"Content-Length: %b\r\n\r\nx" % size
+    chunk = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%b\r\nx\r\n0\r\n\r\n" % (
+        size if size != b"1e3" else b"f" * 17
+    )  # 1e3 is a number in hexadecimal digits
+    both = HEAD + b"Content-Length: 1\r\nContent-Length: %b\r\n\r\nx" % size
+    with Wire(broker.host, broker.port) as wire:
+        for data in (length, chunk, both):
+            code = status(broker, data)
+            assert code in {400, 413}, f"{data!r} was answered {code}"
+        assert wire.done("Q")["queues"] == []
+    log = broker.log.read_text()
+    assert "c2VjcmV0" not in log, "the log repeats what was sent"
+    assert "error" not in log, log
+
+
+@pytest.mark.parametrize(
+    "page", [number for number in (*NO_NUMBERS, *NUMBERS) if number != "0" and not (number.isdigit() and len(number) < 7)]
+)
+def test_a_page_of_the_console_is_a_number_in_its_range(broker: Broker, page: str) -> None:
+    assert status(broker, f"GET /events?page={quote(page)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) == 400
+
+
+def status(broker: Broker, data: bytes) -> int:
+    """The status of the reply to these bytes."""
+    host, _, port = broker.http.rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(data)
+        line = connection.makefile("rb").readline()
+    assert line.startswith(b"HTTP/1."), f"{data!r} was answered {line!r}"
+    return int(line.split()[1])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
@@ -188,7 +190,8 @@ def setup(request: pytest.FixtureRequest, server: Server) -> Setup:
 def test_no_secret_is_told_by_anything(server: Server, setup: Setup) -> None:
     server.start("-f", server.write(setup.config), variables={"PYTHONFAULTHANDLER": "1", "PYTHONASYNCIODEBUG": "1"})
     assert server.process is not None
-    told = over_tcp(server) + over_http(server, "/metrics")
+    told = [*over_tcp(server), *over_http(server, "/metrics"), of_the_console(server)]
+    what_is_not_http(server)
     ops = next(record["ops"][0] for record in server.records() if "ops" in record)
     told.append(request(ops, "GET", "/metrics").body)
     if setup.lock_out is not None:
@@ -243,6 +246,28 @@ def over_http(server: Server, *more: str) -> list[bytes]:
     return told
 
 
+def what_is_not_http(server: Server) -> None:
+    """Send a password where it cannot be read; the reply may repeat to the client what it sent, the log may not."""
+    basic = base64.b64encode(f"bob:{PASSWORD}".encode())
+    host, _, port = server.http.rpartition(":")
+    for fields in (b"Authorization: Basic %b\0" % basic, b"Authorization Basic %b" % basic, b"Authorization: Basic %b\r\nHost : x" % basic):
+        with socket.create_connection((host, int(port)), 20) as connection:
+            connection.sendall(b"GET /v1 HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % fields)
+            line = connection.makefile("rb").readline()
+        assert line.split()[1] == b"400", f"{fields!r} was answered {line!r}"
+
+
+def of_the_console(server: Server) -> bytes:
+    """The first event of the console's stream."""
+    connection = http.client.HTTPConnection(server.http, timeout=20)
+    basic = base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
+    connection.request("GET", "/events?queue=q", headers={"Authorization": f"Basic {basic}"})
+    with connection.getresponse() as response:
+        line = next(line for line in response if line.startswith(b"data: "))
+    connection.close()
+    return line
+
+
 def without_its_database(server: Server) -> list[bytes]:
     """What is said when the database lets the broker in no more."""
     with Wire("127.0.0.1", server.port) as wire:
@@ -289,7 +314,7 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     document = {"auth": AUTH, "storage": {"type": "mysql"}, "database": {"vendor": "mysql", "dsn": dsn}}
     config = parse(json.dumps(document), {}, "gmq.json")
     request = decode_line(json.dumps({"operation": "H", "auth": AUTH}).encode(), 1000)
-    for holder in (config, config.database, request, Authenticator(config.credentials)):
+    for holder in (config, config.database, request, Authenticator(config.users), *config.users):
         assert "s3cret" not in f"{holder!r} {holder}"
 
 

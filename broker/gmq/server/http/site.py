@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gmq.server.http import api, console, health, login, openapi, reference
 from gmq.server.http.connection import Connection
+from gmq.server.http.framework import FrameworkLog
 from gmq.server.http.front import front
 from gmq.server.http.guard import Guard
 from gmq.server.http.sessions import Sessions
@@ -61,6 +62,7 @@ class Site:
         self._name = name
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=grace)
         self._options: dict[str, Any] = {
+            "logger": FrameworkLog(),
             "access_log": None,
             "max_line_size": MAX_LINE,
             "max_field_size": MAX_LINE,
