@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from abuse.zoo import BYTES, NAMES, REFUSED, SURROGATES
 from broker_process import Broker
 from helpers_server import wait_until
-from http_client import request
+from http_client import request as http_request
 from http_wire import HttpWire
 from mariadb import section
 from wire import Wire, b64, unb64
@@ -66,7 +66,7 @@ def files_beside(broker: Broker) -> list[str]:
 
 def metric_queues(broker: Broker) -> set[str]:
     """The queues that /metrics names, as Prometheus' own reader understands it."""
-    text = request(broker.http, "GET", "/metrics").body.decode()
+    text = http_request(broker.http, "GET", "/metrics").body.decode()
     families = list(text_string_to_metric_families(text))
     assert {family.name for family in families if "bytes" in family.name}, "the metrics cannot be read"
     return {sample.labels["queue"] for family in families if family.name == "gmq_queue_bytes" for sample in family.samples}
@@ -99,8 +99,7 @@ def test_every_operation_keeps_a_name_as_it_is(broker: Broker, way: str) -> None
                 assert message["headers"] == {"name": name}
             wire.done("E", receipt=taken["receipt"], lease=60)
             wire.done("N", receipt=taken["receipt"])
-            if name != "cemetery":
-                assert wire.done("Y", name, policy={"dead_letter": "cemetery", "max_deliveries": 2})["policy"]["dead_letter"] == "cemetery"
+            assert wire.done("Y", name, policy={"dead_letter": "cemetery", "max_deliveries": 2})["policy"]["dead_letter"] == "cemetery"
             assert wire.done("M", name, to="elsewhere", count=1)["count"] == 1
             assert wire.done("M", "elsewhere", to=name)["count"] == 1
             assert wire.done("Y", "elsewhere", policy={"dead_letter": name})["policy"]["dead_letter"] == name
@@ -113,7 +112,7 @@ def test_every_operation_keeps_a_name_as_it_is(broker: Broker, way: str) -> None
     assert files_beside(broker) == []
 
 
-def test_a_name_is_the_same_in_metrics_and_console_and_after_a_restart(broker: Broker) -> None:
+def test_a_name_is_the_same_in_metrics_and_console_and_after_a_restart(broker: Broker, request: pytest.FixtureRequest) -> None:
     with Wire(broker.host, broker.port) as wire:
         for name in NAMES:
             wire.done("P", name, payload=b64(name.encode().ljust(FILLING)))
@@ -130,11 +129,10 @@ def test_a_name_is_the_same_in_metrics_and_console_and_after_a_restart(broker: B
     assert broker.stop() == 0
     broker.start()
     with Wire(broker.host, broker.port) as wire:
-        kept = names_of(wire)
-        if kept:  # the storage is not memory
-            assert kept == sorted(NAMES, key=str.encode)
-            for name in NAMES:
-                assert wire.take(name) == name.encode().ljust(FILLING), f"another queue's message is in {name!r}"
+        kept = [] if request.node.callspec.params["broker"] == "memory" else sorted(NAMES, key=str.encode)
+        assert names_of(wire) == kept
+        for name in kept:
+            assert wire.take(name) == name.encode().ljust(FILLING), f"another queue's message is in {name!r}"
     assert files_beside(broker) == []
 
 
@@ -178,7 +176,7 @@ def test_bytes_that_are_no_text_name_nothing(broker: Broker) -> None:
                 b'{"operation":"P","queue":"x","payload":"","headers":{"%b":"a"}}',
                 b'{"operation":"Y","queue":"x","policy":{"dead_letter":"%b"}}',
                 b'{"operation":"A","receipt":"%b"}',
-                b'{"operation":"H","auth":{"user":"%b","password":"%b"}}'.replace(b'"%b"}}', b'"x"}}'),
+                b'{"operation":"H","auth":{"user":"%b","password":"x"}}',
             ):
                 wire.socket.sendall(line % name + b"\n")
                 reply = wire.read()
@@ -225,7 +223,7 @@ def test_what_a_message_says_beside_its_payload_makes_no_header_field_of_its_own
     with Wire(broker.host, broker.port) as wire:
         for text in texts:
             wire.publish("orders", b"x", headers={"v": text, f"n{text}": "v"})
-            reply = request(broker.http, "POST", "/v1/queues/orders/take")
+            reply = http_request(broker.http, "POST", "/v1/queues/orders/take")
             fields = [(name.removeprefix("Gmq-Header-"), value) for name, value in reply.headers.items() if name.startswith("Gmq-Header-")]
             assert {unquote(name): unquote(value) for name, value in fields} == {"v": text, f"n{text}": "v"}
             assert (reply.status, reply.body, "Set-Cookie" in reply.headers) == (200, b"x", False)

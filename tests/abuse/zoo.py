@@ -10,7 +10,7 @@ NAMES: tuple[str, ...] = (
     # Other languages
     "'; DROP TABLE gmq_queue; --", "\" OR \"\"=\"", "`id`", "$(id)", "${jndi:ldap://x}", "<script>alert(1)</script>", "{{7*7}}",
     "%s%n", "*", "?", "[a-z]",
-    '"', "'", "\\", "\\n", "\\u0000", "{queue}", 'x"} 1\ngmq_up'.replace("\n", "\\n"), "a?b#c&d=e;f+g", "null", "true", "0", "-1",
+    '"', "'", "\\", "\\n", "\\u0000", "{queue}", 'x"} 1\\ngmq_up', "a?b#c&d=e;f+g", "null", "true", "0", "-1",
     "NaN",
     "__proto__", "constructor", "toString", "hasOwnProperty", "__class__",
     # Percent-encodings
