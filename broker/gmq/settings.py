@@ -496,8 +496,7 @@ class LimitSettings(Section, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=NEVER)] | None,
         Meta(
             description="Memory for all messages, with what keeping them costs: tiny ones, leases, deadlines and keys too. "
-            "Above it publishes are refused, and takes go on; what leases take comes on top, up to 15 %, then only takes without one "
-            "go on.",
+            "Above it publishes are refused, and takes go on; leases may take 15 % more.",
             examples=[1 << 30],
             extra={
                 "unit": "bytes",

@@ -1,4 +1,7 @@
-"""Coverage-guided attacks, with atheris: `make abuse ARGS="--runs 1000000"`."""
+"""Long attacks: coverage-guided ones with atheris, `make abuse ARGS="--runs 1000000"`, then crowds of clients and a soak.
+
+`make abuse ARGS="load --seconds 60"` and `make abuse ARGS="soak --seconds 600"` are these alone. What CI runs of them takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from abuse import soak
 from abuse.targets import TARGETS
 
 RUNS = {"requests": 4_000_000, "framing": 2_000_000, "configuration": 3_000_000, "journal": 500_000, "queue-file": 500_000}
@@ -21,18 +25,26 @@ SLOW = 10
 """Seconds after which one execution counts as one that hangs."""
 
 
+LONG = {"load": soak.crowds, "soak": soak.soak}
+"""Attacks on a whole broker; each gets the seconds that were asked for, 0 where none were, and returns 0 where every promise was kept."""
+
+
 def main() -> int:
     """Attack each target in a process of its own; the exit code is 1 where one of them broke a promise."""
     parser = argparse.ArgumentParser(prog="python -m abuse", description="Attacks parts of the broker with bytes, guided by coverage.")
-    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help=f"what to attack: {', '.join(TARGETS)} (default: all)")
+    parser.add_argument(
+        "targets", nargs="*", choices=[*TARGETS, *LONG, []], help=f"what to attack: {', '.join([*TARGETS, *LONG])} (default: all)"
+    )
     parser.add_argument("--runs", type=int, help="executions of each (default: ten million together)")
-    parser.add_argument("--seconds", type=int, default=0, help="stop each after so long (default: never)")
+    parser.add_argument(
+        "--seconds", type=int, default=0, help="stop each after so long (default: never; each crowd after 60, the soak after two hours)"
+    )
     parser.add_argument("--corpus", type=Path, help="folder of inputs to begin with and to add to (default: a new one)")
     options = parser.parse_args()
     failed = []
-    for target in options.targets or TARGETS:
+    for target in options.targets or [*TARGETS, *LONG]:
         began = time.monotonic()
-        code = attack(target, options)
+        code = LONG[target](options.seconds) if target in LONG else attack(target, options)
         used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
         print(f"{target}: {'a promise is broken' if code else 'good'}, {time.monotonic() - began:.0f} s, {used} MiB at most", flush=True)
         if code:

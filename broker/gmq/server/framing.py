@@ -90,6 +90,27 @@ class FirstObject:
                 return Verdict.TOO_LONG
 
 
+class Text:
+    """Whole lines that are handed out some at a time."""
+
+    __slots__ = ("_data", "_position")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def __len__(self) -> int:
+        """Bytes that are left."""
+        return len(self._data) - self._position
+
+    def some(self, size: int) -> bytes:
+        """The next lines: about so many bytes, and at least one line."""
+        start = self._position
+        end = self._data.rfind(b"\n", start, start + size) + 1 or self._data.find(b"\n", start) + 1
+        self._position = end
+        return self._data[start:end]
+
+
 class Lines:
     """Gathers bytes into whole lines. A line that grows beyond `limit` is forgotten and passed over to its end; `size` is what is kept."""
 

@@ -11,6 +11,7 @@ from gmq.message import NEVER
 from gmq.server.batch import Batch
 from gmq.server.counts import Counts
 from gmq.server.limits import MOST_PROBES, Admission, Buffers
+from gmq.server.turns import Turns
 from gmq.settings import DEFAULTS
 
 if TYPE_CHECKING:  # they know each other
@@ -44,6 +45,7 @@ class Hub:
         self.batching = broker.storage.immediate
         self.connections: set[Connection] = set()
         self.batch = Batch(broker, self.counts, guarded=authenticator.required)
+        self.turns = Turns()
         self.opened = False  # whether the storage is
         self.http: Site | None = None  # the main listener for HTTP
         self.metrics_queues = metrics_queues

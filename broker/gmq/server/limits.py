@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, Literal, Protocol
 
 from gmq.message import GmqError
+from gmq.storage.checkpoint import give_memory_back
 
 Transport = Literal["tcp", "http", "ops"]
 REFUSALS: Final = ("connections", "address")
@@ -19,6 +21,8 @@ MOST_LINGERING: Final = 128
 """Connections that are turned away and may stay for a moment, to be told so, at the same time; others are closed at once."""
 NETWORK_BITS: Final = 64
 """Of an IPv6 address: whoever has one nearly always has all with these."""
+MUCH: Final = 16 << 20
+"""Bytes that waited after which, when none do any more, the C library is asked to return to the system what they leave behind."""
 SLACK: Final = 64 << 10
 """Bytes that may wait in any one connection and are not counted: there is no need to look at those that hold so little."""
 
@@ -99,6 +103,7 @@ class Buffers:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.total = 0
+        self._peak = 0  # since nothing waited
         self._held: dict[Holder, int] = {}  # in the order in which they began to hold some
 
     def weigh(self, holder: Holder, size: int) -> None:
@@ -108,9 +113,13 @@ class Buffers:
             if before:
                 del self._held[holder]
                 self.total -= before
+                if not self.total and self._peak > MUCH:
+                    self._peak = 0
+                    asyncio.get_running_loop().run_in_executor(None, give_memory_back)
             return
         self._held[holder] = size
         self.total += size - before
+        self._peak = max(self._peak, self.total)
         while self.total > self.limit:
             oldest = next(iter(self._held))
             self.total -= self._held.pop(oldest)

@@ -23,11 +23,12 @@ from gmq.plain import Run
 from gmq.protocol import Item
 from gmq.server.batch import Part
 from gmq.server.dispatch import Checking, Dispatcher, Pending
-from gmq.server.framing import FirstObject, Lines, Verdict
+from gmq.server.framing import FirstObject, Lines, Text, Verdict
 from gmq.server.hub import Hub
 from gmq.server.limits import SLACK
 from gmq.server.order import Order
 from gmq.server.patience import SlowReader
+from gmq.server.turns import SLICE
 from gmq.tls import identity
 
 log = structlog.get_logger()
@@ -36,6 +37,10 @@ WRITE_LIMIT = 256 << 10
 """Bytes of replies that may wait for a client to read them before no more of its requests are served."""
 READ_LIMIT = 256 << 10
 """Bytes of requests that may wait for their turn before no more are read."""
+PIECE, PLAIN_PIECE = 1 << 10, 16 << 10
+"""Bytes of requests that are decoded together where they are too many to be served at once, and of such that seem to be plain."""
+LARGE = 16 << 10
+"""Bytes received at once that may be that many."""
 GREEDY = 128 << 10
 """Bytes received at once after which others have their turn."""
 DRAIN_BYTES = 64 << 10
@@ -81,7 +86,8 @@ class Connection(asyncio.Protocol):
         self._framing = Framing.UNDECIDED
         self._first = FirstObject(hub.line_limit)
         self._lines = Lines(hub.line_limit)
-        self._todo: deque[Item] = deque()  # what has not had its turn
+        self._todo: deque[Item | Text] = deque()  # what has not had its turn
+        self._queued = False  # it will have one
         self._todo_bytes = 0
         self._out: list[bytes] = []  # the replies of this turn
         self._out_bytes = 0
@@ -276,15 +282,35 @@ class Connection(asyncio.Protocol):
         whole, too_long = lines.feed(data)
         if whole:
             self._begun_at = None
-            items, is_plain = protocol.decode_lines(whole, limit)
-            self._plain = is_plain and self._dispatcher.authenticated and self._hub.batching
-            self.accept(items, len(whole))
+            if len(whole) > LARGE or self._todo:
+                self._todo.append(Text(whole))
+                self._todo_bytes += len(whole)
+                if self._hub.turns.idle:
+                    self._run()
+                else:  # others with as much are before it
+                    if not self._queued:
+                        self._wait_for_turn()
+                    self._pace_reading()
+            else:
+                self.accept(self._decode(whole), len(whole))
         if too_long:
             self.accept((protocol.too_long(limit),), 0)
         if lines.partial and self._begun_at is None:
             self._watch_request()
         if lines.size > SLACK or self._weighed:
             self._weigh()
+
+    def _decode(self, lines: bytes) -> Sequence[Item]:
+        items, is_plain = protocol.decode_lines(lines, self._hub.line_limit)
+        self._plain = is_plain and self._dispatcher.authenticated and self._hub.batching
+        return items
+
+    def _decode_next(self, text: Text, size: int) -> None:
+        """Put the next requests of a text, which was the first of what is to be done, in front of the rest of it."""
+        items = self._decode(text.some(size))
+        if len(text):
+            self._todo.appendleft(text)
+        self._todo.extendleft(reversed(items))
 
     def _watch_request(self) -> None:
         """A request has begun: see to it that it is completed in time."""
@@ -332,13 +358,25 @@ class Connection(asyncio.Protocol):
 
     def _run(self) -> None:
         """Serve requests until there are none, or one holds back the others, or the client has to read first."""
+        if self._queued:
+            return
         todo = self._todo
         if todo:
             self._turn = perf_counter()
-        while todo and self._may_serve(todo[0]):
-            self._serve(todo.popleft())
+        while todo:
+            item = todo.popleft()
+            if isinstance(item, Text):
+                self._decode_next(item, PLAIN_PIECE if self._plain else PIECE)
+                continue
+            if not self._may_serve(item):
+                todo.appendleft(item)
+                break
+            self._serve(item)
             if self._out_bytes > WRITE_LIMIT:
                 self._flush()
+            if todo and perf_counter() - self._turn > SLICE:
+                self._wait_for_turn()
+                break
         if todo and self._blocker is not None and not self._write_paused:
             self._serve_tagged()
         self._flush()
@@ -347,9 +385,26 @@ class Connection(asyncio.Protocol):
         if self._ended:
             self._close_if_done()
 
+    def _wait_for_turn(self) -> None:
+        self._queued = True
+        self._hub.turns.add(self)
+
+    def turn(self) -> None:
+        """Go on serving."""
+        self._queued = False
+        if not self._lost:
+            self._run()
+
     def _serve_tagged(self) -> None:
         """Serve the tagged requests among those that are held back: nothing untagged stands in their way."""
-        held = list(self._todo)
+        held: list[Item] = []
+        for item in self._todo:
+            if isinstance(item, Text):
+                held += self._decode(item.some(len(item)))
+            else:
+                held.append(item)
+        self._todo.clear()
+        self._todo.extend(held)
         tagged = [item for item in held if protocol.is_tagged(item)]
         if not tagged:
             return
