@@ -312,3 +312,21 @@ def test_memory_is_bounded_whatever_is_done_with_tiny_messages(start: START) -> 
             client.done("C", "a")
         used = broker.memory() - before
         assert used < 1.3 * limit, f"the broker took {used >> 20} MiB for messages that may take {limit >> 20}"
+
+
+def test_requests_that_have_to_wait_for_a_turn_are_served_in_order_and_none_is_lost(start: START) -> None:
+    broker = start()
+    count = 6000
+    requests = b"".join(
+        b'{"operation":"P","queue":"a","payload":"%s","priority":5}\nnonsense\n' % b64(b"%d" % number).encode() for number in range(count)
+    )
+    with connect(broker) as greedy, connect(broker) as other:
+        greedy.socket.sendall(requests)
+        greedy.socket.shutdown(socket.SHUT_WR)
+        assert other.done("L", "none")["payload"] == "0"
+        for number in range(count):
+            reply = greedy.read()
+            assert (reply["operation"], reply["confirmation"]) == ("P", "Y"), f"the reply to publish {number} is {reply}"
+            assert greedy.read()["code"] == "bad_request"
+        assert greedy.ended()
+        assert other.drain("a") == [b"%d" % number for number in range(count)]
