@@ -193,7 +193,8 @@ class Authenticator:
         while len(self._blame) > MOST_ADDRESSES:
             self._blame.popitem(last=False)
         if count & (count - 1) == 0:  # the first, second, fourth ...: an attack does not fill the log
-            log.warning("authentication failed", user=user[:64], address=address, failures=count)
+            known = user if user in self._known else None  # another one may be a password in the wrong field
+            log.warning("authentication failed", user=known, address=address, failures=count)
         return float(min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(count - 1, 10)))
 
 
