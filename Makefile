@@ -15,7 +15,8 @@ run: $(STAMP)  ## start a broker on this machine, port 4567 (ARGS="-f FILE" for 
 
 .PHONY: test
 test: $(STAMP) servers  ## run the tests (ARGS="-k NAME" for some of them)
-	$(BIN)/pytest -n auto $(ARGS)
+	@$(BIN)/pytest -n auto -m "not alone" $(ARGS); code=$$?; test $$code = 0 || test $$code = 5 || exit $$code  # 5: none was selected
+	@$(BIN)/pytest -m alone $(ARGS); code=$$?; test $$code = 0 || test $$code = 5 || exit $$code
 
 # What the tests start beside the broker: MariaDB, Prometheus and a browser. Without one of them its tests are skipped, and say so.
 SERVERS = curl:curl mariadbd:mariadb-server prometheus:prometheus chromium:chromium

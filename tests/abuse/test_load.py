@@ -11,6 +11,8 @@ from abuse.load import CONFIG, Client, attackers, enough_files, level, prepare, 
 from abuse.soak import soaked
 from broker_process import Broker
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 2.0
 """Of each measurement."""
 P99 = 0.05
