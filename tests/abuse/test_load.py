@@ -20,7 +20,7 @@ SLACK = 64 << 20
 """Bytes by which the broker may be larger afterwards: what its allocator keeps for the next crowd."""
 
 
-ROUNDS = 3
+ROUNDS = 5
 """How often the client's share is measured where it is too small: others use the machine as well."""
 
 

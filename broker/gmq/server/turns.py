@@ -12,6 +12,9 @@ SLICE: Final = 0.00005
 MOST: Final = 0.0002
 """Seconds for which turns go on before what has arrived meanwhile is looked at."""
 
+PART: Final = 0.5
+"""Of the time that serving what had arrived took, which turns may take after it."""
+
 
 class Member(Protocol):
     """A connection with requests that wait for their turn."""
@@ -23,8 +26,8 @@ class Member(Protocol):
 class Turns:
     """Gives connections turns, one after the other.
 
-    Between two looks at what has arrived, turns take as long as serving that took the last time, and at least one turn: so those with a
-    few requests have half of the broker however many others send all that they can.
+    Between two looks at what has arrived, turns take half as long as serving that took the last time, and at least one turn: so those with
+    a few requests have more than half of the broker however many others send all that they can.
     """
 
     def __init__(self) -> None:
@@ -50,7 +53,7 @@ class Turns:
 
     def _go(self) -> None:
         begun = perf_counter()
-        until = begun + min(MOST, begun - self._ended)
+        until = begun + min(MOST, PART * (begun - self._ended))
         waiting = self._waiting
         try:
             for _ in range(len(waiting)):
