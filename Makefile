@@ -94,7 +94,8 @@ docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 .PHONY: lock
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
-	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) -o requirements/dev.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra operator $(LOCK) -o requirements/image.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra operator --group dev $(LOCK) -o requirements/dev.txt
 	@for group in abuse scanner supply; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
 LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 

@@ -21,7 +21,7 @@ SLACK = 64 << 20
 
 
 SHARE = 0.25
-"""Of its rate alone, that the client keeps at least. `make abuse ARGS=load` asks for half; here the attackers, the client and the broker may
+"""Of its rate alone, that the client keeps at least. `make abuse ARGS=load` asks for half; here attackers, client and broker may
 have two processors between them, and each attack lasts for seconds, so this shows a client that is starved."""
 ROUNDS = 3
 """How often the client's share is measured where it is too small: others use the machine as well."""

@@ -1,0 +1,1 @@
+"""The operator: turns a GmqServer into a running broker."""
