@@ -27,6 +27,18 @@ servers:
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } \
 		|| echo "Some tests will be skipped: apt-get install" $$missing
 
+# Workers of the tests on a cluster: they wait for pods more than they work.
+WORKERS ?= 4
+IMAGE ?= docker.io/library/gmq:dev
+.PHONY: test-cluster
+test-cluster: $(STAMP) $(HELM)/.installed  ## test on the cluster that KUBECONFIG names, whose nodes have the image IMAGE
+	GMQ_TEST_CLUSTER=1 GMQ_TEST_IMAGE=$(IMAGE) $(BIN)/pytest -n $(WORKERS) -m "not alone" tests/cluster $(ARGS)
+	GMQ_TEST_CLUSTER=1 GMQ_TEST_IMAGE=$(IMAGE) $(BIN)/pytest -m alone tests/cluster $(ARGS)
+
+.PHONY: test-cluster-figures
+test-cluster-figures: $(STAMP)  ## how fast things happen there, with an operator that is installed (ARGS="--times 20")
+	PYTHONPATH=tests $(BIN)/python -m cluster $(ARGS)
+
 .PHONY: check
 check: $(STAMP)  ## format, lint, types and layers
 	$(BIN)/ruff format --check .

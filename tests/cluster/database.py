@@ -1,0 +1,45 @@
+"""A MariaDB of this machine that pods can reach."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from cluster.kubectl import Kubectl
+from mariadb import PASSWORD, USER, MariaDb
+
+
+def reachable_address() -> str:
+    """The address under which pods reach this machine: GMQ_TEST_DATABASE_HOST, or the one that it uses towards the first node."""
+    if host := os.environ.get("GMQ_TEST_DATABASE_HOST"):
+        return host
+    addresses = Kubectl("default").list("nodes")[0]["status"]["addresses"]
+    node = next(item["address"] for item in addresses if item["type"] == "InternalIP")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((node, 9))  # sends nothing
+        name: str = probe.getsockname()[0]
+    return name
+
+
+class ReachableMariaDb(MariaDb):
+    """A server on that address."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.host = reachable_address()
+
+
+def storage(server: MariaDb, database: str, secret: str = "database") -> dict[str, object]:
+    """The spec's storage for it."""
+    mysql = {"host": server.host, "port": server.port, "database": database, "credentialsSecretRef": {"name": secret}}
+    return {"type": "mysql", "mysql": mysql}
+
+
+def secret(name: str = "database") -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": {"username": USER, "password": PASSWORD},
+    }
