@@ -46,6 +46,7 @@ check: $(STAMP)  ## format, lint, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m gmq.docs --check docs/configuration.md
+	$(BIN)/python -m gmq_operator.crd --check charts/gmq/files
 
 .PHONY: format
 format: $(STAMP)  ## format the code and mend what the linter can
@@ -108,6 +109,10 @@ bench: $(STAMP)  ## measure the broker beside its peers (ARGS="--help" tells the
 .PHONY: docs
 docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 	$(BIN)/python -m gmq.docs docs/configuration.md
+
+.PHONY: generate
+generate: docs  ## write what is made from definitions: docs/configuration.md, and the GmqServer's CustomResourceDefinition and page
+	$(BIN)/python -m gmq_operator.crd charts/gmq/files
 
 .PHONY: lock
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/

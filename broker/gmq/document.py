@@ -1,6 +1,7 @@
 """A JSON document read into structs, with all its problems found at once.
 
-It knows JSON and msgspec's structs, and nothing of what the settings mean. A member that is null counts as left out.
+It knows JSON and msgspec's structs, and nothing of what the settings mean. A member that is null counts as left out. Members may be
+renamed: errors speak of the name that the document uses.
 """
 
 import json
@@ -42,10 +43,12 @@ class Object(dict[str, object]):
 class Setting(Struct, frozen=True, kw_only=True):
     """A member of a struct, with all that its annotation says.
 
-    `kind` names the type and `range` the values for people; `allowed` is both, as it goes into an error text.
+    `key` is its name in the document. `kind` names the type and `range` the values for people; `allowed` is both, as it goes into an
+    error text.
     """
 
     name: str
+    key: str
     annotation: object
     type: inspect.Type
     required: bool
@@ -82,15 +85,15 @@ class Reading:
     def struct(self, kind: type[S], value: object, path: str = "") -> S | None:
         """The value as a struct, with the default for what is missing or wrong; None where a required member is."""
         settings = settings_of(kind)
-        if isinstance(value, Object):
+        if isinstance(value, dict):
             self._check_keys(value, settings, path)
         else:
             secret = any(setting.secret for setting in settings)
             self.problem(path, f"is {found(value, secret=secret)}; it must be an object with any of the keys {_names(settings)}")
-            value = Object(())
+            value = {}
         members: dict[str, object] = {}
         for setting in settings:
-            member, where = value.get(setting.name), _join(path, setting.name)
+            member, where = value.get(setting.key), _join(path, setting.key)
             if member is not None:
                 self.given.add(where)
                 result = self._member(setting, member, where)
@@ -101,20 +104,20 @@ class Reading:
         complete = all(setting.name in members for setting in settings if setting.required)
         return kind(**members) if complete else None
 
-    def _check_keys(self, value: Object, settings: Sequence[Setting], path: str) -> None:
-        known = [setting.name for setting in settings]
-        for key in value.repeated:
+    def _check_keys(self, value: dict[str, object], settings: Sequence[Setting], path: str) -> None:
+        known = [setting.key for setting in settings]
+        for key in value.repeated if isinstance(value, Object) else ():
             self.problem(_join(path, key), "is there more than once; keep one of them")
         for key in value:
             if key not in known:
-                near = get_close_matches(key.lower(), known, 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
+                near = get_close_matches(key.lower(), [name.lower() for name in known], 1)
+                hint = f" (did you mean {next(name for name in known if name.lower() == near[0])}?)" if near else ""
                 self.problem(_join(path, key), f"is not a setting{hint}; {path or 'the document'} may have the keys {_names(settings)}")
 
     def _member(self, setting: Setting, value: object, path: str) -> object:
         """The member's value, or NODEFAULT where it is wrong."""
-        if isinstance(setting.type, inspect.StructType):
-            return self.struct(setting.type.cls, value, path)
+        if kind := struct_of(setting.type):
+            return self.struct(kind, value, path)
         if isinstance(setting.type, inspect.VarTupleType) and isinstance(setting.type.item_type, inspect.StructType):
             if isinstance(value, list):
                 cls = setting.type.item_type.cls
@@ -171,30 +174,49 @@ def settings_of(kind: type[Struct]) -> tuple[Setting, ...]:
     return tuple(_setting(member, annotations[member.name]) for member in info.fields)
 
 
+def unwrapped(kind: inspect.Type) -> inspect.Metadata:
+    """The type without what annotations say of it, beside all that they say; of two that disagree, the outer one counts."""
+    match kind:
+        case inspect.Metadata():
+            inner = unwrapped(kind.type)
+            return _said(inner.type, inner, kind)
+        case inspect.UnionType(types=types):
+            parts = [unwrapped(part) for part in types]
+            return _said(inspect.UnionType(tuple(part.type for part in parts)), *parts)
+    return inspect.Metadata(kind)
+
+
+def _said(kind: inspect.Type, *metas: inspect.Metadata) -> inspect.Metadata:
+    """The type with what all of them say."""
+    schema = {name: value for meta in metas for name, value in (meta.extra_json_schema or {}).items()}
+    return inspect.Metadata(kind, schema, {name: value for meta in metas for name, value in (meta.extra or {}).items()})
+
+
 def _setting(member: inspect.Field, annotation: object) -> Setting:
-    meta = member.type if isinstance(member.type, inspect.Metadata) else inspect.Metadata(member.type)
+    meta = unwrapped(member.type)
     kind, schema, extra = meta.type, meta.extra_json_schema or {}, meta.extra or {}
     parts = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     words = [_words(part, annotation) for part in parts if not isinstance(part, inspect.NoneType)]
     unit = f" {extra['unit']}" if "unit" in extra else ""
     return Setting(
         name=member.name,
+        key=member.encode_name,
         annotation=annotation,
         type=kind,
         required=member.required,
         default=extra.get("default") or _default(member.default),
         description=schema.get("description", ""),
         examples=schema.get("examples", ()),
-        kind=" or ".join(word for word, _, _ in words),
+        kind=extra.get("kind", " or ".join(word for word, _, _ in words)),
         range=extra.get("range", " or ".join(values for _, values, _ in words if values) + unit),
-        allowed=" or ".join(allowed for _, _, allowed in words) + unit,
+        allowed=extra.get("allowed", " or ".join(allowed for _, _, allowed in words) + unit),
         unit=unit.strip(),
         secret=extra.get("secret", False),
     )
 
 
 def _default(value: object) -> str:
-    if value is NODEFAULT or value is None:
+    if value is NODEFAULT or value is None or isinstance(value, Struct):
         return ""
     return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
@@ -207,12 +229,8 @@ def _words(kind: inspect.Type, annotation: object) -> tuple[str, str, str]:
             *others, last = [json.dumps(choice) for choice in choices]
             name = "string" if isinstance(choices[0], str) else "integer"
             return name, ", ".join([*others, last]), f"{', '.join(others)} or {last}"
-        case inspect.IntType(ge=low, le=high):
-            return "integer", f"{low} to {high}", f"an integer from {low} to {high}"
-        case inspect.FloatType(gt=None, ge=low, le=high):
-            return "number", f"{low} to {high}", f"a number from {low} to {high}"
-        case inspect.FloatType(gt=low, le=high):
-            return "number", f"above {low}, up to {high}", f"a number above {low}, up to {high}"
+        case inspect.IntType() | inspect.FloatType():
+            return _number_words(kind)
         case inspect.StrType(min_length=None):
             return "string", "", "a string"
         case inspect.StrType(min_length=low, max_length=high):
@@ -220,10 +238,38 @@ def _words(kind: inspect.Type, annotation: object) -> tuple[str, str, str]:
         case inspect.BoolType():
             return "boolean", "", "true or false"
         case inspect.VarTupleType(item_type=item):
-            return "list", "", "a list of strings" if isinstance(item, inspect.StrType) else "a list of objects"
-        case inspect.StructType():
+            return "list", "", _list_words(unwrapped(item).type, annotation)
+        case inspect.DictType(value_type=inspect.StrType()):
+            return "object", "", "an object whose members are strings"
+        case inspect.StructType() | inspect.DictType():
             return "object", "", "an object"
     raise TypeError(f"no words for settings of the type {kind}")
+
+
+def _number_words(kind: inspect.IntType | inspect.FloatType) -> tuple[str, str, str]:
+    match kind:
+        case inspect.IntType(ge=int(low), le=int(high)):
+            return "integer", f"{low} to {high}", f"an integer from {low} to {high}"
+        case inspect.FloatType(gt=None, ge=low, le=high):
+            return "number", f"{low} to {high}", f"a number from {low} to {high}"
+        case inspect.FloatType(gt=low, le=high):
+            return "number", f"above {low}, up to {high}", f"a number above {low}, up to {high}"
+    return ("integer", "", "an integer") if isinstance(kind, inspect.IntType) else ("number", "", "a number")
+
+
+def _list_words(item: inspect.Type, annotation: object) -> str:
+    match item:
+        case inspect.StrType():
+            return "a list of strings"
+        case inspect.LiteralType():
+            return f"a list with any of {', '.join(json.dumps(choice) for choice in _choices(annotation))}"
+    return "a list of objects"
+
+
+def struct_of(kind: inspect.Type) -> type[Struct] | None:
+    """The struct that a type is, with or without None; None for every other type."""
+    parts = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return next((part.cls for part in parts if isinstance(part, inspect.StructType)), None)
 
 
 def _choices(annotation: object) -> list[object]:
@@ -234,7 +280,7 @@ def _choices(annotation: object) -> list[object]:
 
 
 def _names(settings: Sequence[Setting]) -> str:
-    return ", ".join(setting.name for setting in settings)
+    return ", ".join(setting.key for setting in settings)
 
 
 def _join(path: str, key: str) -> str:

@@ -30,6 +30,13 @@ ORIGINAL_STORAGE: dict[int, StorageType] = {1: "memory", 2: "mysql", 3: "filesys
 Queues = Annotated[int, Meta(ge=1, le=MOST_QUEUES)]
 MessageSize = Annotated[int, Meta(ge=1, le=LARGEST_MESSAGE)]
 QueueMessages = Annotated[int, Meta(ge=1, le=MOST_MESSAGES)]
+Connections = Annotated[int, Meta(ge=1, le=MOST_CONNECTIONS)]
+PolicyName = Annotated[str, Meta(min_length=1, max_length=255)]
+QueuePattern = Annotated[str, Meta(min_length=1, max_length=1024)]
+Deliveries = Annotated[int, Meta(ge=1, le=MAX_DELIVERIES)]
+Ttl = Annotated[float, Meta(gt=0, le=MAX_TTL)]
+Lease = Annotated[float, Meta(ge=MIN_LEASE, le=MAX_LEASE)]
+Expires = Annotated[float, Meta(ge=1, le=MAX_EXPIRES)]
 Port = Annotated[int, Meta(ge=0, le=65535)] | str
 
 
@@ -74,7 +81,7 @@ class UserRule(Section, frozen=True, kw_only=True):
     """What a user may do with some queues."""
 
     queues: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=1024)], ...],
+        tuple[QueuePattern, ...],
         Meta(description="Shell-style patterns for names of queues, case-sensitive, as in `policies`.", examples=[("orders.*",)]),
     ] = ("*",)
     rights: Annotated[
@@ -457,17 +464,15 @@ class LimitSettings(Section, frozen=True, kw_only=True):
         QueueMessages, Meta(description="Messages of one queue: ready, delayed and leased ones together.", examples=[100000])
     ] = DEFAULTS.queue_messages
     connections: Annotated[
-        int,
+        Connections,
         Meta(
-            ge=1,
-            le=MOST_CONNECTIONS,
             description="Connections of clients at the same time, over TCP and HTTP together. Where the process may not have so many files "
             "open, what it may have, less 256, is the limit, and the log says so. The port of `ops` does not count.",
             examples=[1000],
         ),
     ] = DEFAULTS.connections
     connections_per_address: Annotated[
-        Annotated[int, Meta(ge=1, le=MOST_CONNECTIONS)] | None,
+        Connections | None,
         Meta(
             description="Those of them that one address may have; an IPv6 network of 64 bits counts as one. Behind a proxy all clients "
             "have its address.",
@@ -513,12 +518,10 @@ class LimitSettings(Section, frozen=True, kw_only=True):
 class Policy(Section, frozen=True, kw_only=True):
     """What the queues with names that match a pattern do by themselves. Of several policies that match, the first in the list counts."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=255, description="The policy's own name, unique in the list.", examples=["default"])]
+    name: Annotated[PolicyName, Meta(description="The policy's own name, unique in the list.", examples=["default"])]
     pattern: Annotated[
-        str,
+        QueuePattern,
         Meta(
-            min_length=1,
-            max_length=1024,
             description="A shell-style pattern for names of queues, case-sensitive: `*` any characters, `?` one, `[ab]` one of these.",
             examples=["orders.*"],
         ),
@@ -532,7 +535,7 @@ class Policy(Section, frozen=True, kw_only=True):
         ),
     ] = None
     max_deliveries: Annotated[
-        Annotated[int, Meta(ge=1, le=MAX_DELIVERIES)] | None,
+        Deliveries | None,
         Meta(description="A message handed out so often under a lease that comes back is a dead letter.", examples=[5]),
     ] = None
     dead_letter: Annotated[
@@ -544,7 +547,7 @@ class Policy(Section, frozen=True, kw_only=True):
         ),
     ] = None
     ttl: Annotated[
-        Annotated[float, Meta(gt=0, le=MAX_TTL)] | None,
+        Ttl | None,
         Meta(
             description="Messages that nobody took are dropped after this, unless their publish says more.",
             examples=[3600],
@@ -552,11 +555,11 @@ class Policy(Section, frozen=True, kw_only=True):
         ),
     ] = None
     lease: Annotated[
-        Annotated[float, Meta(ge=MIN_LEASE, le=MAX_LEASE)] | None,
+        Lease | None,
         Meta(description='The length that `"lease": true` means.', examples=[60], extra={"unit": "s", "default": f"{DEFAULT_LEASE:g}"}),
     ] = None
     expires: Annotated[
-        Annotated[float, Meta(ge=1, le=MAX_EXPIRES)] | None,
+        Expires | None,
         Meta(description="A queue that was empty and not used for so long is deleted.", examples=[86400], extra={"unit": "s"}),
     ] = None
 

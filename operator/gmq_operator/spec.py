@@ -1,154 +1,81 @@
-"""The GmqServer as typed values, and every rule about it. The CustomResourceDefinition and docs/gmqserver.md are made from this page."""
+"""A GmqServer read from what the API server gives, and every rule about it that its fields' types cannot say."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import ipaddress
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, structs
 
-GROUP = "gmq.io"
-VERSION = "v1beta1"
-KIND = "GmqServer"
-PLURAL = "gmqservers"
+from gmq.document import Reading, found
+from gmq.message import GmqError
+from gmq.settings import DEFAULTS, LARGEST_MESSAGE
+from gmq.validate import check_name, quote
+from gmq_operator.brokerconfig import OWNED_VARIABLES, check_config
+from gmq_operator.fields import (
+    GROUP,
+    KIND,
+    LONGEST_NAME,
+    PLURAL,
+    SMALLEST_VOLUME,
+    VERSION,
+    AccessMode,
+    Auth,
+    FilesystemStorage,
+    Json,
+    Limits,
+    MemoryStorage,
+    Monitoring,
+    MysqlStorage,
+    MysqlTls,
+    Pod,
+    Policy,
+    Reference,
+    Section,
+    Service,
+    Spec,
+    Storage,
+    StorageType,
+    Tls,
+)
+from gmq_operator.names import SERVICE_NAME, check_annotations, check_key, check_labels, matches
+from gmq_operator.quantity import parse_quantity
 
-StorageType = Literal["memory", "mysql", "filesystem"]
-Json = Mapping[str, Any]
-"""An object of a Kubernetes type that passes through: the API server checks it where it is used."""
+__all__ = [
+    "GROUP",
+    "KIND",
+    "PLURAL",
+    "VERSION",
+    "AccessMode",
+    "Auth",
+    "FilesystemStorage",
+    "GmqServer",
+    "Json",
+    "Limits",
+    "MemoryStorage",
+    "Monitoring",
+    "MysqlStorage",
+    "MysqlTls",
+    "Pod",
+    "Policy",
+    "Reference",
+    "Section",
+    "Service",
+    "Spec",
+    "SpecError",
+    "Storage",
+    "StorageType",
+    "Tls",
+    "check_switch",
+    "parse",
+]
 
+OWN_LABELS = frozenset(f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "managed-by"))
+"""Labels by which the operator and its Services know the pods."""
 
-class Section(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """An object of the spec."""
-
-
-class Reference(Section, frozen=True, kw_only=True):
-    """Another object of the same namespace."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=253)]
-
-
-class MemoryStorage(Section, frozen=True, kw_only=True):
-    """Messages in memory alone."""
-
-
-class FilesystemStorage(Section, frozen=True, kw_only=True):
-    """Messages on a volume."""
-
-    size: str = "10Gi"
-    storage_class_name: str | None = None
-    access_modes: tuple[str, ...] = ("ReadWriteOnce",)
-    when_deleted: Literal["Retain", "Delete"] = "Retain"
-
-
-class MysqlTls(Section, frozen=True, kw_only=True):
-    """TLS to the database."""
-
-    ca_secret_ref: Reference | None = None
-
-
-class MysqlStorage(Section, frozen=True, kw_only=True):
-    """Messages in a database."""
-
-    host: str
-    port: int = 3306
-    database: str = "gmq"
-    credentials_secret_ref: Reference
-    tls: MysqlTls | None = None
-
-
-class Storage(Section, frozen=True, kw_only=True):
-    """Where messages are kept."""
-
-    type: StorageType
-    memory: MemoryStorage | None = None
-    filesystem: FilesystemStorage | None = None
-    mysql: MysqlStorage | None = None
-    switch_from: StorageType | None = None
-
-
-class Auth(Section, frozen=True, kw_only=True):
-    """Who may use the broker."""
-
-    mode: Literal["Generated", "Secret", "Disabled"] = "Generated"
-    users_secret_ref: Reference | None = None
-
-
-class Tls(Section, frozen=True, kw_only=True):
-    """TLS to clients."""
-
-    secret_ref: Reference
-    client_ca_secret_ref: Reference | None = None
-
-
-class Limits(Section, frozen=True, kw_only=True):
-    """Limits of the broker; what is left out has the broker's own default."""
-
-    queues: int | None = None
-    message_size: int | str | None = None
-    queue_messages: int | None = None
-    connections: int | None = None
-
-
-class Policy(Section, frozen=True, kw_only=True):
-    """What queues do by themselves, as in the broker's configuration."""
-
-    name: str
-    pattern: str
-    max_messages: int | None = None
-    max_deliveries: int | None = None
-    dead_letter: str | None = None
-    ttl: float | None = None
-    lease: float | None = None
-    expires: float | None = None
-
-
-class Service(Section, frozen=True, kw_only=True):
-    """The Service that clients connect to."""
-
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    http: bool = True
-    load_balancer_class: str | None = None
-    load_balancer_source_ranges: tuple[str, ...] = ()
-
-
-class Monitoring(Section, frozen=True, kw_only=True):
-    """What Prometheus gets."""
-
-    service_monitor: bool = False
-
-
-class Pod(Section, frozen=True, kw_only=True):
-    """What the broker's pods have beside what the operator gives them."""
-
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    resources: Json = field(default_factory=dict)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Json, ...] = ()
-    affinity: Json = field(default_factory=dict)
-    topology_spread_constraints: tuple[Json, ...] = ()
-    priority_class_name: str | None = None
-    env: tuple[Json, ...] = ()
-    override: Json = field(default_factory=dict)
-
-
-class Spec(Section, frozen=True, kw_only=True):
-    """What a user asks for."""
-
-    replicas: int = 1
-    image: str | None = None
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    image_pull_secrets: tuple[Reference, ...] = ()
-    storage: Storage
-    auth: Auth = Auth()
-    tls: Tls | None = None
-    limits: Limits = Limits()
-    policies: tuple[Policy, ...] = ()
-    config: Json = field(default_factory=dict)
-    service: Service = Service()
-    monitoring: Monitoring = Monitoring()
-    pod: Pod = field(default_factory=Pod)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    paused: bool = False
+_ONE_BROKER: Mapping[StorageType, str] = {
+    "memory": "each would have messages of its own",
+    "filesystem": "only one broker may use a volume",
+}
 
 
 class GmqServer(Struct, frozen=True, kw_only=True):
@@ -170,9 +97,189 @@ class SpecError(Exception):
 
 
 def parse(body: Json) -> GmqServer:
-    """Read a GmqServer as the API server gives it.
+    """Read a GmqServer as the API server gives it. A member that is null counts as left out.
+
+    The spec that comes back has `storage` with the member of its type, `limits.message_size` in bytes, and sizes of volumes as strings.
 
     Raises:
         SpecError: it breaks rules, all of which are told.
     """
-    raise NotImplementedError
+    reading = Reading()
+    metadata = body["metadata"]
+    _check_name(metadata["name"], reading)
+    spec = None
+    if body.get("spec") is None:
+        reading.problem("spec", "is missing; it must be an object, with storage at least")
+    else:
+        spec = reading.struct(Spec, _with_quantities(body["spec"]), "spec")
+    if spec is not None:
+        spec = _resolved(spec, reading)
+        _check(spec, reading)
+    if spec is None or reading.problems:
+        raise SpecError(reading.problems)
+    return GmqServer(
+        namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], generation=metadata["generation"], spec=spec
+    )
+
+
+def check_switch(server: GmqServer, current: StorageType | None) -> str | None:
+    """What is wrong with a change of the storage's type, as a problem of SpecError; None where nothing is.
+
+    `current` is the type of the children that there are, None where there are none.
+    """
+    storage = server.spec.storage
+    if current is None or current in {storage.type, storage.switch_from}:
+        return None
+    said = f"is {quote(storage.switch_from)}" if storage.switch_from else "is not set"
+    return (
+        f"spec.storage.switchFrom {said}; it must be {quote(current)}, the type that this server has, to change it to {storage.type}: "
+        "its messages are not moved"
+    )
+
+
+def _with_quantities(spec: object) -> object:
+    """The spec with a size of a volume that is a number as a string: a quantity may be either."""
+    match spec:
+        case {"storage": {"filesystem": {"size": int() as size, **filesystem}, **storage}, **rest} if not isinstance(size, bool):
+            return {**rest, "storage": {**storage, "filesystem": {**filesystem, "size": str(size)}}}
+    return dict(spec) if isinstance(spec, Mapping) else spec
+
+
+def _resolved(spec: Spec, reading: Reading) -> Spec:
+    """The spec with the defaults that depend on other fields, and the message size in bytes."""
+    storage, limits = spec.storage, spec.limits
+    if storage.type == "filesystem" and storage.filesystem is None:
+        storage = structs.replace(storage, filesystem=FilesystemStorage())
+    if storage.type == "memory" and storage.memory is None:
+        storage = structs.replace(storage, memory=MemoryStorage())
+    if limits.message_size is not None:
+        limits = structs.replace(limits, message_size=_message_size(limits.message_size, reading))
+    return structs.replace(spec, storage=storage, limits=limits)
+
+
+def _message_size(size: int | str, reading: Reading) -> int | None:
+    try:
+        number = parse_quantity(size) if isinstance(size, str) else size
+    except ValueError:
+        number = 0
+    if 1 <= number <= LARGEST_MESSAGE and number == int(number):
+        return int(number)
+    largest = f"{LARGEST_MESSAGE >> 20}Mi"
+    reading.problem("spec.limits.messageSize", f"is {found(size)}; it must be whole bytes from 1 to {largest}, such as 64Ki or 65536")
+    return None
+
+
+def _check(spec: Spec, reading: Reading) -> None:
+    _check_storage(spec, reading)
+    _check_auth(spec.auth, reading)
+    _check_unique("spec.imagePullSecrets", "name", [secret.name for secret in spec.image_pull_secrets], reading)
+    _check_policies(spec, reading)
+    message_size = spec.limits.message_size
+    check_config(spec.config, message_size if isinstance(message_size, int) else None, reading)
+    _check_service(spec.service, reading)
+    _check_pod(spec.pod, reading)
+
+
+def _check_name(name: str, reading: Reading) -> None:
+    if len(name) > LONGEST_NAME or not matches(SERVICE_NAME, name):
+        allowed = f"lower-case letters, digits and hyphens, begin with a letter, and have up to {LONGEST_NAME} characters"
+        reading.problem("metadata.name", f"is {quote(name)}; it must be {allowed}: it names the Service")
+
+
+def _check_storage(spec: Spec, reading: Reading) -> None:
+    storage = spec.storage
+    if not reading.sound("spec.storage.type"):
+        return
+    for member in ("memory", "filesystem", "mysql"):
+        path = f"spec.storage.{member}"
+        if member != storage.type and path in reading.given:
+            reading.problem(path, f"is set, and spec.storage.type is {quote(storage.type)}; only the member of that type may be set")
+    if storage.type == "mysql" and storage.mysql is None and reading.sound("spec.storage.mysql"):
+        reading.problem("spec.storage.mysql", "is missing; the type mysql needs it, with host and credentialsSecretRef")
+    if storage.switch_from == storage.type:
+        reading.problem("spec.storage.switchFrom", f"is {quote(storage.type)}, as is spec.storage.type; it must be the type of before")
+    if spec.replicas > 1 and storage.type != "mysql" and reading.sound("spec.replicas"):
+        reading.problem(
+            "spec.replicas", f"is {spec.replicas}; it must be 0 or 1 with the storage {storage.type}: {_ONE_BROKER[storage.type]}"
+        )
+    if storage.filesystem is not None and reading.sound("spec.storage.filesystem"):
+        _check_filesystem(storage.filesystem, reading)
+
+
+def _check_filesystem(filesystem: FilesystemStorage, reading: Reading) -> None:
+    if parse_quantity(filesystem.size) < parse_quantity(SMALLEST_VOLUME):
+        reading.problem("spec.storage.filesystem.size", f"is {quote(filesystem.size)}; it must be {SMALLEST_VOLUME} or more, such as 10Gi")
+    _check_unique("spec.storage.filesystem.accessModes", "", filesystem.access_modes, reading)
+    if "ReadWriteOncePod" in filesystem.access_modes and len(filesystem.access_modes) > 1:
+        text = f"is {found(list(filesystem.access_modes))}; ReadWriteOncePod may not be beside another mode"
+        reading.problem("spec.storage.filesystem.accessModes", text)
+
+
+def _check_auth(auth: Auth, reading: Reading) -> None:
+    path = "spec.auth.usersSecretRef"
+    if not reading.sound("spec.auth"):
+        return
+    if auth.mode == "Secret" and auth.users_secret_ref is None:
+        reading.problem(path, "is missing; the mode Secret needs it")
+    if auth.mode != "Secret" and auth.users_secret_ref is not None:
+        reading.problem(path, f"is set, and spec.auth.mode is {quote(auth.mode)}; it may be set only with the mode Secret")
+
+
+def _check_policies(spec: Spec, reading: Reading) -> None:
+    """What the fields' types cannot say. Left out where items may be missing, as the limit is where it is in doubt."""
+    if not reading.sound("spec.policies"):
+        return
+    _check_unique("spec.policies", "name", [policy.name for policy in spec.policies], reading)
+    limit = spec.limits.queue_messages or DEFAULTS.queue_messages
+    for index, policy in enumerate(spec.policies):
+        path = f"spec.policies[{index}]"
+        if policy.max_messages is not None and policy.max_messages > limit and reading.sound("spec.limits"):
+            text = f"is {policy.max_messages}; it may be 1 to {limit}, the limit of spec.limits.queueMessages"
+            reading.problem(f"{path}.maxMessages", text)
+        if policy.dead_letter is not None:
+            where = f"{path}.deadLetter"
+            try:
+                check_name(policy.dead_letter, where)
+            except GmqError as error:
+                reading.problem(where, error.text.removeprefix(f"{where} "))
+
+
+def _check_service(service: Service, reading: Reading) -> None:
+    if service.type != "LoadBalancer" and reading.sound("spec.service.type"):
+        for path in ("spec.service.loadBalancerClass", "spec.service.loadBalancerSourceRanges"):
+            if path in reading.given:
+                reading.problem(path, f"is set, and spec.service.type is {quote(service.type)}; it may be set only with LoadBalancer")
+    if service.load_balancer_class is not None and (wrong := check_key(service.load_balancer_class)):
+        reading.problem("spec.service.loadBalancerClass", f"is {quote(service.load_balancer_class)}; {wrong}")
+    _check_unique("spec.service.loadBalancerSourceRanges", "", service.load_balancer_source_ranges, reading)
+    for index, network in enumerate(service.load_balancer_source_ranges):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            where = f"spec.service.loadBalancerSourceRanges[{index}]"
+            reading.problem(where, f"is {quote(network)}; it must be a network in CIDR form, such as 192.0.2.0/24, without bits of hosts")
+    check_annotations(service.annotations, "spec.service.annotations", reading.problem)
+
+
+def _check_pod(pod: Pod, reading: Reading) -> None:
+    check_labels(pod.labels, "spec.pod.labels", reading.problem)
+    for key in OWN_LABELS & pod.labels.keys():
+        reading.problem(f"spec.pod.labels[{quote(key)}]", "may not be set here; the operator sets it: the Service finds the pods by it")
+    check_annotations(pod.annotations, "spec.pod.annotations", reading.problem)
+    check_labels(pod.node_selector, "spec.pod.nodeSelector", reading.problem)
+    names = [variable.get("name") for variable in pod.env]
+    for index, name in enumerate(names):
+        path = f"spec.pod.env[{index}].name"
+        if not isinstance(name, str) or not name:
+            reading.problem(path, "is missing; it must be a string" if name is None else f"is {found(name)}; it must be a variable's name")
+        elif name in OWNED_VARIABLES:
+            reading.problem(path, f"is {quote(name)}; {OWNED_VARIABLES[name]}")
+    _check_unique("spec.pod.env", "name", [name for name in names if isinstance(name, str)], reading)
+
+
+def _check_unique(path: str, member: str, values: Sequence[str], reading: Reading) -> None:
+    """Refuse values that are in a list more than once; `member` is theirs in the list's items, empty where they are the items."""
+    for value in [value for value, count in Counter(values).items() if count > 1]:
+        inner = f"{path}[{values.index(value)}]" + (f".{member}" if member else "")
+        again = f"{path}[{len(values) - 1 - values[::-1].index(value)}]" + (f".{member}" if member else "")
+        reading.problem(again, f"is {quote(value)}, and so is {inner}; each may be there once")
