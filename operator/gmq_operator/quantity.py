@@ -15,12 +15,13 @@ _FACTORS = {
 }
 
 
-def parse_quantity(text: str) -> Decimal:
+def parse_quantity(value: int | str) -> Decimal:
     """The number that a quantity means.
 
     Raises:
         ValueError: it is none, or is negative.
     """
+    text = str(value)
     split = _SPLIT.fullmatch(text)
     if split is None or len(text) > LONGEST or not re.match(PATTERN, text):
         raise ValueError(f"{text!r} is not a quantity")

@@ -1,0 +1,142 @@
+"""The broker's pod: what the restricted Pod Security Standard asks for, probes, volumes, and last what the user overrides."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gmq_operator.observed import Context
+from gmq_operator.resources import names, secrets
+from gmq_operator.resources.labels import selector
+from gmq_operator.resources.merge import merge_pod_spec
+from gmq_operator.spec import GmqServer
+
+USER = 10001
+"""The image's own user and group."""
+
+DRAIN = 10.0
+"""Seconds: the broker's default of network.drain_timeout."""
+EXIT = 20
+"""Seconds from the end of the drain: the last commits and closing the storage."""
+LEAVING = 5
+"""Seconds that a broker of several still serves when it is to stop: until then new connections are no longer sent to it."""
+
+REQUESTS = {"cpu": "100m", "memory": "512Mi"}
+LIMITS = {"memory": "512Mi"}
+"""The broker takes its own limits from that of its memory; without one several brokers of a node would all count on the whole of it."""
+
+
+def pod_spec(server: GmqServer, context: Context) -> dict[str, Any]:
+    spec, pod = server.spec, server.spec.pod
+    result: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",  # else each start goes through all files of the volume
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": grace_period(server),
+        "containers": [_container(server, context)],
+        "volumes": _volumes(server),
+    }
+    optional = {
+        "imagePullSecrets": [{"name": secret.name} for secret in spec.image_pull_secrets],
+        "nodeSelector": dict(pod.node_selector),
+        "tolerations": list(pod.tolerations),
+        "affinity": dict(pod.affinity),
+        "topologySpreadConstraints": [_spread(server, constraint) for constraint in pod.topology_spread_constraints],
+        "priorityClassName": pod.priority_class_name,
+    }
+    result |= {name: value for name, value in optional.items() if value}
+    return merge_pod_spec(result, pod.override)
+
+
+def grace_period(server: GmqServer) -> int:
+    """Seconds that a broker needs from SIGTERM to its end, so that it is never killed at work."""
+    network = server.spec.config.get("network")
+    drain = network.get("drain_timeout", DRAIN) if isinstance(network, Mapping) else DRAIN
+    return math.ceil(drain) + EXIT + (LEAVING if leaves_slowly(server) else 0)
+
+
+def leaves_slowly(server: GmqServer) -> bool:
+    """Whether others serve while a broker stops. Where none does, the sooner it is gone the sooner its successor serves."""
+    return server.spec.storage.type == "mysql"
+
+
+def _spread(server: GmqServer, constraint: Mapping[str, Any]) -> dict[str, Any]:
+    """A constraint that does not say which pods it counts means the server's own; Kubernetes would take it to mean none."""
+    return {"labelSelector": {"matchLabels": selector(server)}, **constraint}
+
+
+def _container(server: GmqServer, context: Context) -> dict[str, Any]:
+    spec = server.spec
+    ports = [{"name": "gmq", "containerPort": names.CLIENT_PORT, "protocol": "TCP"}]
+    if spec.service.http:
+        ports.append({"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"})
+    ports.append({"name": "ops", "containerPort": names.OPS_PORT, "protocol": "TCP"})
+    container: dict[str, Any] = {
+        "name": names.CONTAINER,
+        "image": spec.image or context.image,
+        "command": ["gmqserver", "-f", f"{names.CONFIG_FOLDER}/{names.CONFIG_FILE}"],
+        "ports": ports,
+        "resources": _resources(spec.pod.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # the status tells why a broker does not start
+        "volumeMounts": _mounts(server),
+        **_probes(),
+    }
+    if spec.image_pull_policy is not None:
+        container["imagePullPolicy"] = spec.image_pull_policy
+    if spec.pod.env:
+        container["env"] = list(spec.pod.env)
+    if leaves_slowly(server):
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(LEAVING)]}}}
+    return container
+
+
+def _resources(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of CPU and memory each count where the user says nothing of that resource, neither a request nor a limit."""
+    requests, limits = given.get("requests") or {}, given.get("limits") or {}
+    named = {*requests, *limits}
+    result = {
+        **given,
+        "requests": {**{name: value for name, value in REQUESTS.items() if name not in named}, **requests},
+        "limits": {**{name: value for name, value in LIMITS.items() if name not in named}, **limits},
+    }
+    return {name: value for name, value in result.items() if value}
+
+
+def _probes() -> dict[str, Any]:
+    """All ask the port for operations, which needs no certificate and no user.
+
+    A broker that reads a long journal lives, and is not ready; one that has lost its database too. So there is no end to how long a
+    recovery may take: the startup probe only waits for the process to listen, and nothing but a process that hangs is restarted.
+    """
+    alive = {"httpGet": {"path": "/healthz", "port": "ops"}, "timeoutSeconds": 5}
+    ready = {"httpGet": {"path": "/readyz", "port": "ops"}, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {**alive, "periodSeconds": 1, "failureThreshold": 300},
+        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 9},
+        "readinessProbe": {**ready, "periodSeconds": 2, "failureThreshold": 3},
+    }
+
+
+def _volumes(server: GmqServer) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [{"name": "config", "configMap": {"name": names.config_map(server)}}]
+    if server.spec.storage.type == "filesystem":
+        volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": names.claim(server)}})
+    return volumes + [secrets.volume(place, secret) for place, secret in secrets.used(server)]
+
+
+def _mounts(server: GmqServer) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [{"name": "config", "mountPath": names.CONFIG_FOLDER, "readOnly": True}]
+    if server.spec.storage.type == "filesystem":
+        mounts.append({"name": "data", "mountPath": names.DATA_FOLDER})
+    return mounts + [secrets.mount(place) for place, _ in secrets.used(server)]
