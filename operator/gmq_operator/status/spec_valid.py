@@ -1,0 +1,45 @@
+"""SpecValid: the spec keeps every rule, those included that need to know what runs."""
+
+from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, Observed
+from gmq_operator.spec import GmqServer, SpecError
+from gmq_operator.status.condition import Condition
+from gmq_operator.status.rollout import STORAGE_LABEL, the_child
+
+
+def condition(server: GmqServer | SpecError, observed: Observed) -> Condition:
+    """Whether the operator acts on the spec."""
+    if isinstance(server, SpecError):
+        return Condition("SpecValid", "False", "Invalid", _numbered(server.problems))
+    if (problem := refused_switch(server, observed)) is not None:
+        return Condition("SpecValid", "False", "SwitchRefused", problem)
+    return Condition("SpecValid", "True", "Valid", "The spec keeps every rule.")
+
+
+def refused_switch(server: GmqServer, observed: Observed) -> str | None:
+    """Why the type of storage may not change as the spec asks; None when it may, or does not change.
+
+    Messages are not carried from one storage to another, so a change of the type has to name the type that is left.
+    """
+    used, wanted, left = storage_in_use(observed), server.spec.storage.type, server.spec.storage.switch_from
+    if used in ("", wanted) or left == used:
+        return None
+    found = "is not set" if left is None else f"is {left}"
+    return (
+        f"spec.storage.type: this server keeps its messages in {used}, and {wanted} would not have them: nothing is carried over. "
+        f"To leave them behind, set spec.storage.switchFrom to {used} (it {found}); else set spec.storage.type back to {used}."
+    )
+
+
+def storage_in_use(observed: Observed) -> str:
+    """The type of storage that the children were made for; empty when there are none."""
+    for kind in (DEPLOYMENT, CONFIG_MAP):
+        child = the_child(observed, kind)
+        if child is not None and (used := child["metadata"].get("labels", {}).get(STORAGE_LABEL, "")):
+            return str(used)
+    return ""
+
+
+def _numbered(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} problems: " + " ".join(f"({number}) {problem}" for number, problem in enumerate(problems, 1))

@@ -1,0 +1,147 @@
+"""StorageReady: where messages are kept can be used."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
+
+from gmq_operator.observed import CLAIM, Object
+from gmq_operator.spec import FilesystemStorage, MysqlStorage
+from gmq_operator.status.condition import Condition, quoted
+from gmq_operator.status.pods import Trouble, latest
+from gmq_operator.status.rollout import the_child
+from gmq_operator.status.view import View, refusals
+
+RESIZING = frozenset({"Resizing", "FileSystemResizePending"})
+CLAIM_TROUBLES = frozenset({"Unschedulable", "VolumeNotMounted", "NotServing", "Starting"})
+"""What pods have when their storage is not ready."""
+
+
+def condition(view: View) -> Condition:
+    """By the type of storage."""
+    storage = view.server.spec.storage
+    if storage.type == "memory":
+        return _is("Memory", "Messages are in memory alone: they are lost when the broker stops.")
+    if storage.type == "mysql" and storage.mysql is not None:
+        return _database(view, storage.mysql)
+    return _claim(view, storage.filesystem or FilesystemStorage())
+
+
+def explains(storage: Condition, trouble: Trouble | None) -> bool:
+    """Whether storage that is not ready is why pods are not: a resize that was refused hinders none, nor does it pull an image."""
+    return storage.reason not in {"ShrinkRefused", "ExpansionRefused", "ClassChangeRefused"} and (
+        trouble is None or trouble.reason in CLAIM_TROUBLES
+    )
+
+
+def _database(view: View, mysql: MysqlStorage) -> Condition:
+    where = f"the database {mysql.database} on {mysql.host}:{mysql.port}"
+    if view.rollout is not None and view.rollout.ready:
+        return _is("DatabaseReached", f"A broker serves from {where}.")
+    if view.trouble is not None and view.trouble.reason == "NotServing":
+        return _not(
+            "DatabaseNotReached",
+            f"{view.trouble.message} Most likely it cannot use {where}: look at kubectl logs of that pod, whether the server runs and may "
+            f"be reached from the cluster, and at the user and password in the Secret {mysql.credentials_secret_ref.name}.",
+        )
+    return Condition("StorageReady", "Unknown", "NoBrokerRuns", f"No broker runs that could say whether {where} can be reached.")
+
+
+def _claim(view: View, asked: FilesystemStorage) -> Condition:
+    refused = refusals(view.refused(CLAIM))
+    claim = the_child(view.observed, CLAIM)
+    if claim is None:
+        if refused:
+            return _not("ClaimRefused", f"The API server refused the claim. {refused}")
+        return _not("NoClaim", "The claim is not there yet.")
+    name, status = claim["metadata"]["name"], claim.get("status", {})
+    if "deletionTimestamp" in claim["metadata"]:
+        return _not(
+            "ClaimBeingDeleted",
+            f"Somebody deleted the claim {name}. It goes, and with it the messages, once no pod uses it: keep the pod running, and copy "
+            "what is needed. The volume survives only where its persistentVolumeReclaimPolicy is Retain.",
+        )
+    if status.get("phase") == "Lost":
+        return _not("VolumeLost", f"The volume of the claim {name} is gone: {claim.get('spec', {}).get('volumeName', 'unknown')}.")
+    if status.get("phase") != "Bound":
+        return _unbound(view, claim)
+    return _bound(asked, claim, refused, latest(_warnings_of_claim(view, name), {"VolumeResizeFailed", "FileSystemResizeFailed"}))
+
+
+def _unbound(view: View, claim: Object) -> Condition:
+    """A claim that has no volume."""
+    name, wanted = claim["metadata"]["name"], claim.get("spec", {}).get("storageClassName")
+    cause = latest(_warnings_of_claim(view, name), {"ProvisioningFailed", "FailedBinding", "ClaimMisbound", "FailedScheduling"})
+    if wanted and "storageclass" in cause.lower() and "not found" in cause:
+        return _not(
+            "StorageClassMissing",
+            f"The claim {name} asks for the storage class {wanted}, which this cluster does not have: see kubectl get storageclass. A "
+            "claim's class cannot be changed: delete the claim, which holds nothing yet, and set another storageClassName.",
+        )
+    if cause:
+        return _not("ProvisioningFailed", f"No volume could be made for the claim {name}: {quoted(cause, 600)}")
+    if not wanted:
+        return _not(
+            "NoStorageClass",
+            f"The claim {name} names no storage class and the cluster has no default one: it waits for a volume made by hand. "
+            "Set spec.storage.filesystem.storageClassName; see kubectl get storageclass.",
+        )
+    return _not("ClaimPending", f"The claim {name} waits for its volume. Storage class {wanted} may wait for the first pod.")
+
+
+def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -> Condition:
+    """A claim that has its volume: whether it is what the spec asks for."""
+    name, spec = claim["metadata"]["name"], claim.get("spec", {})
+    requested = spec.get("resources", {}).get("requests", {}).get("storage", "0")
+    capacity = claim.get("status", {}).get("capacity", {}).get("storage", requested)
+    if _bytes(asked.size) < _bytes(requested):
+        return _not(
+            "ShrinkRefused",
+            f"spec.storage.filesystem.size is {asked.size}, and the claim {name} has {requested}: claims only grow. "
+            f"It is used as it is; set size to {requested} or more.",
+        )
+    if asked.storage_class_name not in (None, spec.get("storageClassName")):
+        return _not(
+            "ClassChangeRefused",
+            f"spec.storage.filesystem.storageClassName is {asked.storage_class_name}, and the claim {name} has "
+            f"{spec.get('storageClassName')}, which cannot be changed. It is used as it is.",
+        )
+    if refused and _bytes(asked.size) > _bytes(requested):
+        return _not("ExpansionRefused", f"The claim {name} keeps its {requested}; {asked.size} was refused. {refused}")
+    if refused:
+        return _not("ClaimRefused", f"The claim {name} is used as it is. {refused}")
+    if failed and _bytes(capacity) < _bytes(requested):
+        return _not(
+            "ExpansionFailed", f"The volume of claim {name} keeps its {capacity}; growing to {requested} failed: {quoted(failed, 600)}"
+        )
+    if _bytes(capacity) < _bytes(requested) or _bytes(asked.size) > _bytes(requested):
+        return _is("Expanding", f"The volume of claim {name} grows from {capacity} to {asked.size}.{_resizing(claim.get('status', {}))}")
+    return _is("Bound", f"The claim {name} has a volume of {capacity}.")
+
+
+def _resizing(status: Mapping[str, Any]) -> str:
+    told = [condition.get("message", "") for condition in status.get("conditions", ()) if condition.get("type") in RESIZING]
+    return f" {quoted(told[-1], 300)}" if told and told[-1] else ""
+
+
+def _warnings_of_claim(view: View, name: str) -> list[Object]:
+    return [
+        event
+        for event in view.observed.warnings
+        if (about := event.get("regarding") or event.get("involvedObject") or {}).get("name") == name
+        and about.get("kind") == "PersistentVolumeClaim"
+    ]
+
+
+def _bytes(quantity: str) -> Decimal:
+    number: Decimal = parse_quantity(quantity)  # type: ignore[no-untyped-call]  # the package has no annotations
+    return number
+
+
+def _is(reason: str, message: str) -> Condition:
+    return Condition("StorageReady", "True", reason, message)
+
+
+def _not(reason: str, message: str) -> Condition:
+    return Condition("StorageReady", "False", reason, message)

@@ -1,0 +1,51 @@
+"""What all conditions look at, read once."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, SERVICE, SERVICE_MONITOR, Context, Kind, Observed
+from gmq_operator.spec import GmqServer
+from gmq_operator.status.condition import quoted
+from gmq_operator.status.pods import Trouble, worst
+from gmq_operator.status.rollout import Rollout, rollout
+
+NEEDED = (CONFIG_MAP, DEPLOYMENT, SERVICE)
+"""Kinds without which a broker does not do what its spec asks. The claim has a condition of its own."""
+
+
+class View(Struct, frozen=True):
+    """A GmqServer with a good spec, beside what was seen of it."""
+
+    server: GmqServer
+    observed: Observed
+    rollout: Rollout | None
+    trouble: Trouble | None
+    not_served: tuple[Kind, ...]
+    """Kinds that the spec asks for and the cluster has not."""
+
+    def refused(self, *kinds: Kind) -> Mapping[tuple[Kind, str], str]:
+        """What the API server said to children of these kinds that it refused; to all children without a kind."""
+        return {key: text for key, text in self.observed.refused.items() if not kinds or key[0] in kinds}
+
+
+def view(server: GmqServer, context: Context, observed: Observed, now: datetime) -> View:
+    """Read what was observed."""
+    asked = (
+        (DISRUPTION_BUDGET, server.spec.replicas > 1),
+        (SERVICE_MONITOR, server.spec.monitoring.service_monitor),
+        (CLAIM, server.spec.storage.type == "filesystem"),
+    )
+    return View(
+        server=server,
+        observed=observed,
+        rollout=rollout(observed),
+        trouble=worst(observed, now),
+        not_served=tuple(kind for kind, wanted in asked if wanted and kind not in context.served),
+    )
+
+
+def refusals(refused: Mapping[tuple[Kind, str], str]) -> str:
+    """What the API server refused, in one paragraph."""
+    return " ".join(f"{kind.kind} {name}: {quoted(text)}" for (kind, name), text in refused.items())
