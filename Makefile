@@ -47,6 +47,7 @@ check: $(STAMP)  ## format, lint, types and layers
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m gmq.docs --check docs/configuration.md
 	$(BIN)/python -m gmq_operator.crd --check charts/gmq/files
+	$(BIN)/python charts/reference.py --check
 
 .PHONY: format
 format: $(STAMP)  ## format the code and mend what the linter can
@@ -111,8 +112,9 @@ docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 	$(BIN)/python -m gmq.docs docs/configuration.md
 
 .PHONY: generate
-generate: docs  ## write what is made from definitions: docs/configuration.md, and the GmqServer's CustomResourceDefinition and page
+generate: docs  ## write what is made from definitions: docs/configuration.md, the GmqServer's definition, the chart's README and schema
 	$(BIN)/python -m gmq_operator.crd charts/gmq/files
+	$(BIN)/python charts/reference.py
 
 .PHONY: lock
 lock: $(STAMP)  ## resolve the dependencies anew into requirements/
