@@ -121,7 +121,7 @@ lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
 	$(BIN)/uv pip compile -q pyproject.toml --extra operator $(LOCK) -o requirements/image.txt
 	$(BIN)/uv pip compile -q pyproject.toml --extra operator --group dev $(LOCK) -o requirements/dev.txt
-	@for group in abuse scanner supply; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
+	@for group in abuse build scanner supply; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
 LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 
 .PHONY: clean
