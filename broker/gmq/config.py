@@ -9,7 +9,6 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from gmq import cgroup
-from gmq.auth import User
 from gmq.database import Database, Host, Tls, parse_dsn, parse_host
 from gmq.document import DocumentError, Reading, decode, is_unicode
 from gmq.listen import FAMILIES, ORIGINAL_PORT, Listen, check_interface, parse_port
@@ -17,7 +16,7 @@ from gmq.message import GmqError, Limits, QueuePolicy
 from gmq.protocol import line_limit
 from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
 from gmq.tls import ServerTls, TlsError
-from gmq.users import UsersError, configured, in_folder
+from gmq.users import Login, UserSources, listed, read_secret
 from gmq.validate import LONGEST_PATH, check_name, quote
 
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
@@ -45,7 +44,6 @@ ORIGINAL_LIMITS = {
 """Members of `limits`, and their names in the original's `queue`."""
 
 _REMEMBERED_NAMES = 10_000
-_LONGEST_PASSWORD = 4096
 _NOTHING = QueuePolicy()
 
 
@@ -71,8 +69,7 @@ class Policies:
 class Config(Struct, frozen=True, kw_only=True):
     """What the server uses.
 
-    `source` is the file's name; `credentials` are user and password, None without; `users` has them too, and those of `users`, but not
-    those of the folder `users_directory` (empty without); timeouts are in seconds, sizes in bytes. `http`,
+    `source` is the file's name; `users` tells where users come from, and was looked into; timeouts are in seconds, sizes in bytes. `http`,
     `ops` and `tls` are None where they are off; `http_asked` tells whether the configuration speaks of HTTP at all.
     """
 
@@ -83,9 +80,7 @@ class Config(Struct, frozen=True, kw_only=True):
     http_hosts: tuple[str, ...]
     ops: Listen | None
     tls: ServerTls | None
-    credentials: tuple[str, str] | None
-    users: tuple[User, ...]
-    users_directory: str
+    users: UserSources
     any_certificate: bool
     storage_type: StorageType
     storage_path: Path
@@ -149,23 +144,12 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     ops = _listen_at("ops", settings.ops.interface, settings.ops.port, reading) if settings.ops.enabled else None
     tls = _tls(settings, reading)
     _check_ports([listen, *(other for other in (http, ops) if other is not None)], reading)
-    credentials = _credentials(settings.auth, environ, reading)
+    users = _users(settings, environ, reading)
     limits = _limits(settings, reading)
     storage_type = _storage_type(settings, reading)
     storage_path = _storage_path(settings, reading)
     database = _database(settings, storage_type, environ, reading)
-    users = configured(settings.users, reading)
-    if credentials is not None:
-        if any(user.name == credentials[0] for user in users):
-            reading.problem("auth.user", f"is {quote(credentials[0])}, and so is one of users; names are unique")
-        users = (User(credentials[0], (credentials[1],)), *users)
-    folder = settings.auth.users_directory
-    try:
-        if folder:
-            in_folder(folder)
-    except UsersError as error:
-        reading.problem("auth.users_directory", f"is {quote(folder, LONGEST_PATH)}; {error}")
-    checked = bool(users) or bool(folder) or bool(settings.tls.client_ca)
+    checked = bool(users) or bool(settings.tls.client_ca)
     _check_access(settings.auth, listen, reading, checked=checked)
     if http is not None and http.interface != listen.interface:
         _check_access(settings.auth, http, reading, checked=checked)
@@ -180,10 +164,8 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
         http_hosts=settings.http.hosts,
         ops=ops,
         tls=tls,
-        credentials=credentials,
         users=users,
-        users_directory=folder,
-        any_certificate=not settings.users and not folder,
+        any_certificate=not users.listed and not users.folder,
         storage_type=storage_type,
         storage_path=storage_path,
         segment_size=settings.storage.segment_size,
@@ -313,20 +295,33 @@ def _storage_path(settings: Settings, reading: Reading) -> Path:
     return Path(path)
 
 
-def _credentials(auth: Auth, environ: Mapping[str, str], reading: Reading) -> tuple[str, str] | None:
+def _users(settings: Settings, environ: Mapping[str, str], reading: Reading) -> UserSources:
+    """Where users come from, looked into as a start would."""
+    login = _login(settings.auth, environ, reading)
+    named = listed(settings.users, reading.given) if reading.sound("users") else ()
+    users = UserSources(login, named, settings.auth.users_directory)
+    users.find(reading)
+    return users
+
+
+def _login(auth: Auth, environ: Mapping[str, str], reading: Reading) -> Login | None:
     """User and password, each from the one place that sets it; an empty value counts as not set."""
-    user_place, user = _one("user", reading, {"auth.user": auth.user, USER_VARIABLE: environ.get(USER_VARIABLE)})
+    users = {"auth.user": auth.user, "auth.user_file": auth.user_file, USER_VARIABLE: environ.get(USER_VARIABLE)}
+    user_place, user = _one("user", reading, users)
     places = {"auth.password": auth.password, "auth.password_file": auth.password_file, PASSWORD_VARIABLE: environ.get(PASSWORD_VARIABLE)}
     password_place, password = _one("password", reading, places)
     if not reading.sound("auth", USER_VARIABLE, PASSWORD_VARIABLE):
         return None
-    if password_place == "auth.password_file":  # noqa: S105  # a setting's path
-        password = _read_password(password_place, password, reading)
-    if user and not password_place:
+    if user and not password:
         reading.problem(user_place, f"is set, but no password: set auth.password_file, auth.password or {PASSWORD_VARIABLE} too")
-    if password_place and not user:
-        reading.problem(password_place, f"is set, but no user: set auth.user or {USER_VARIABLE} too")
-    return (user, password) if user else None
+        return None
+    if password and not user:
+        reading.problem(password_place, f"is set, but no user: set auth.user, auth.user_file or {USER_VARIABLE} too")
+        return None
+    if not user:
+        return None
+    by_file = password_place == "auth.password_file"  # noqa: S105  # a setting's path
+    return Login("" if auth.user_file else user, auth.user_file, "" if by_file else password, password if by_file else "")
 
 
 def _one(what: str, reading: Reading, places: Mapping[str, str | None]) -> tuple[str, str]:
@@ -339,27 +334,6 @@ def _one(what: str, reading: Reading, places: Mapping[str, str | None]) -> tuple
         if not is_unicode(value):  # the environment's bytes may be anything
             reading.problem(place, "is not UTF-8")
     return given[0] if given else ("", "")
-
-
-def _read_password(place: str, file: str, reading: Reading) -> str:
-    try:
-        with Path(file).open("rb") as stream:
-            password = stream.read(_LONGEST_PASSWORD + 1).decode()
-    except OSError as error:
-        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error.strerror}")
-        return ""
-    except UnicodeDecodeError:  # whose text would tell a part of it
-        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; that file is not UTF-8")
-        return ""
-    except ValueError as error:  # a NUL in the file's name
-        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; it cannot be read: {error}")
-        return ""
-    if len(password) > _LONGEST_PASSWORD:
-        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; that file has more than {_LONGEST_PASSWORD} bytes")
-    password = password.removesuffix("\n").removesuffix("\r")
-    if not password:
-        reading.problem(place, f"is {quote(file, LONGEST_PATH)}; that file is empty")
-    return password
 
 
 def _database(settings: Settings, storage_type: StorageType, environ: Mapping[str, str], reading: Reading) -> Database | None:
@@ -395,7 +369,7 @@ def _mysql(mysql: Mysql, environ: Mapping[str, str], reading: Reading) -> Databa
     password_place, password = _one("password", reading, passwords)
     for place, file in (("mysql.user_file", mysql.user_file), ("mysql.password_file", mysql.password_file)):
         if file and place in {user_place, password_place}:
-            _read_password(place, file, reading)
+            read_secret(place, file, reading)
     if not mysql.database:
         reading.problem("mysql.database", "is empty; it must be the name of a database")
     tls = mysql.tls

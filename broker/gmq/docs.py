@@ -21,7 +21,7 @@ from gmq.settings import ORIGINAL_STORAGE, Settings
 
 EXAMPLE = """\
 {
-  "auth": {"user": "gmq", "password_file": "/run/secrets/gmq/password"},
+  "auth": {"user_file": "/run/secrets/gmq/user/username", "password_file": "/run/secrets/gmq/user/password"},
   "network": {"port": 4567, "interface": "", "request_timeout": 10},
   "storage": {"type": "filesystem", "path": "/var/lib/gmq"},
   "limits": {"queues": 100, "message_size": 65536, "queue_messages": 100000, "memory": 1073741824},
@@ -52,7 +52,7 @@ found, and what is allowed. (Text that is not JSON is told alone, with its line 
     gmq.json: limits.queues is 0; it must be an integer from 1 to 1000000
     gmq.json: log.levle is not a setting (did you mean level?); log may have the keys path, level, format
 
-`gmqserver --check-config FILE` says whether a file is good, and starts nothing. It reads the environment and the password file as a
+`gmqserver --check-config FILE` says whether a file is good, and starts nothing. It reads the environment and the files with secrets as a
 start would.
 
 ## A complete example
@@ -67,9 +67,11 @@ any queue but the `orders.*` ones is dropped when nobody took it for a day.
 
 With a user and a password the broker asks every client for them.
 
-- The user comes from `auth.user` or the environment variable `{USER_VARIABLE}`.
+- The user comes from `auth.user`, `auth.user_file` or the environment variable `{USER_VARIABLE}`.
 - The password comes from `auth.password_file`, `auth.password` or the environment variable `{PASSWORD_VARIABLE}`. Prefer a file that
   only the broker can read, such as a mounted Secret: the environment of a process shows up in more places.
+
+The files are followed: a changed one takes effect while the broker runs, see [security](security.md#changes).
 
 Set each of them in one place: two are an error, none outranks the other. A user without a password, or the reverse, is an error too. An
 empty string counts as not set: an empty user with an empty password means no authentication.

@@ -48,6 +48,14 @@ class Auth(Section, frozen=True, kw_only=True):
     """Who may use the broker. With a user and a password every client must send them; without, none has to."""
 
     user: Annotated[str, Meta(description="The user's name. Or the environment variable `GMQ_AUTH_USER`.", examples=["gmq"])] = ""
+    user_file: Annotated[
+        str,
+        Meta(
+            description="A file that holds the user's name; a newline at its end does not count. Its changes take effect while the broker "
+            "runs, as those of `password_file` do.",
+            examples=["/run/secrets/gmq/user/username"],
+        ),
+    ] = ""
     password: Annotated[
         str,
         Meta(
@@ -58,7 +66,11 @@ class Auth(Section, frozen=True, kw_only=True):
     ] = ""
     password_file: Annotated[
         str,
-        Meta(description="A file that holds the password; a newline at its end does not count.", examples=["/run/secrets/gmq/password"]),
+        Meta(
+            description="A file that holds the password, or its hash; a newline at its end does not count. Its changes take effect while "
+            "the broker runs, see [security](security.md#changes).",
+            examples=["/run/secrets/gmq/user/password"],
+        ),
     ] = ""
     users_directory: Annotated[
         str,
@@ -134,9 +146,9 @@ class UserSetting(Secrets, frozen=True, kw_only=True):
         ),
     ]
     password_file: Annotated[
-        str, Meta(description="A file that holds the password or its hash.", examples=["/run/secrets/shop/password"])
+        str, Meta(description="A file that holds the password or its hash; it is followed.", examples=["/run/secrets/shop/password"])
     ] = ""
-    token_file: Annotated[str, Meta(description="A file that holds the token.", examples=["/run/secrets/shop/token"])] = ""
+    token_file: Annotated[str, Meta(description="A file that holds the token; it is followed.", examples=["/run/secrets/shop/token"])] = ""
 
 
 class Network(Section, frozen=True, kw_only=True):

@@ -1,9 +1,11 @@
-"""Users from the configuration, and from a folder that has a file for each."""
+"""Users from the configuration, from the files that it names, and from a folder that has a file for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
+
+from msgspec import Struct
 
 from gmq.access import EVERYTHING, Rule
 from gmq.auth import User
@@ -19,24 +21,85 @@ MOST_USERS = 10_000
 
 
 class UsersError(Exception):
-    """A user's file cannot be used; the text has a line for each problem, which names the file."""
+    """A user's file cannot be used; the text has a line for each problem, which names the file or its setting."""
 
 
-def configured(settings: Sequence[UserSetting], reading: Reading) -> tuple[User, ...]:
-    """The users in the configuration, with the secrets that their files have."""
-    if not reading.sound("users"):
-        return ()
-    users: dict[str, User] = {}
-    for at, one in enumerate(settings):
-        path = f"users[{at}]"
-        if one.name in users:
-            reading.problem(f"{path}.name", f"is {quote(one.name)}, and so is another's; names are unique")
-        password = _either(path, "password", one.password, one.password_file, reading)
-        token = _either(path, "token", one.token, one.token_file, reading)
-        if token and len(token) < SHORTEST_TOKEN:
-            reading.problem(f"{path}.token", f"has {len(token)} characters; it must have at least {SHORTEST_TOKEN}")
-        users[one.name] = _user(one.name, password, token, _rules(one, f"{path}.allow" in reading.given))
-    return tuple(users.values())
+class Login(Struct, frozen=True):
+    """The user of `auth`; each half is here or in a file, and the other of the two is empty."""
+
+    user: str = ""
+    user_file: str = ""
+    password: str = ""
+    password_file: str = ""
+
+    def __repr__(self) -> str:
+        return "Login()"  # never a secret
+
+
+class UserSources(Struct, frozen=True):
+    """Where users come from: the section `auth`, the list `users` with the rules of each, and a folder (empty without).
+
+    It is true where there are such places, even if a folder has nobody in it yet.
+    """
+
+    login: Login | None = None
+    listed: tuple[tuple[UserSetting, tuple[Rule, ...]], ...] = ()
+    folder: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.login or self.listed or self.folder)
+
+    def __repr__(self) -> str:
+        return f"UserSources(folder={self.folder!r})"  # never a secret
+
+    def files(self) -> list[str]:
+        """The files that say who the users are; those of the folder that are there now, and the folder."""
+        of_login = [] if self.login is None else [self.login.user_file, self.login.password_file]
+        of_list = [file for one, _ in self.listed for file in (one.password_file, one.token_file)]
+        return [*(file for file in (*of_login, *of_list) if file), *(files_of(self.folder) if self.folder else ())]
+
+    def read(self) -> tuple[User, ...]:
+        """The users, as their files are now.
+
+        Raises:
+            UsersError: a file cannot be used.
+        """
+        reading = Reading()
+        users = self.find(reading)
+        if reading.problems:
+            raise UsersError("\n".join(reading.problems))
+        return users
+
+    def find(self, reading: Reading) -> tuple[User, ...]:
+        """The users; what is wrong with their files is told to `reading`."""
+        users: dict[str, User] = {}
+        if self.login is not None:
+            name = self.login.user or read_secret("auth.user_file", self.login.user_file, reading)
+            password = self.login.password or read_secret("auth.password_file", self.login.password_file, reading)
+            users[name] = _user(name, password, "", EVERYTHING)
+        for at, (one, rules) in enumerate(self.listed):
+            path = f"users[{at}]"
+            if one.name in users:
+                reading.problem(f"{path}.name", f"is {quote(one.name)}, and so is another's; names are unique")
+            password = _either(path, "password", one.password, one.password_file, reading)
+            token = _either(path, "token", one.token, one.token_file, reading)
+            if token and len(token) < SHORTEST_TOKEN:
+                reading.problem(f"{path}.token", f"has {len(token)} characters; it must have at least {SHORTEST_TOKEN}")
+            users[one.name] = _user(one.name, password, token, rules)
+        try:
+            others = in_folder(self.folder) if self.folder else ()
+        except UsersError as error:
+            reading.problem("auth.users_directory", f"is {quote(self.folder, LONGEST_PATH)}; {error}")
+            others = ()
+        for user in others:
+            if user.name in users:
+                reading.problem("auth.users_directory", f"has {quote(user.name)}, and so has the configuration; names are unique")
+        return (*users.values(), *others)
+
+
+def listed(settings: Sequence[UserSetting], given: Container[str]) -> tuple[tuple[UserSetting, tuple[Rule, ...]], ...]:
+    """The users of the list with the rules of each; `given` tells which members the configuration sets."""
+    return tuple((one, _rules(one, f"users[{at}].allow" in given)) for at, one in enumerate(settings))
 
 
 def _either(path: str, name: str, value: str, file: str, reading: Reading) -> str:
@@ -46,6 +109,11 @@ def _either(path: str, name: str, value: str, file: str, reading: Reading) -> st
     place = f"{path}.{name}_file"
     if value:
         reading.problem(place, f"and {path}.{name} set the same secret; keep one of them")
+    return read_secret(place, file, reading)
+
+
+def read_secret(place: str, file: str, reading: Reading) -> str:
+    """The text of a file, less one newline at its end; `place` is the setting that names it. Empty where it cannot be used."""
     try:
         secret = read_text(Path(file), LONGEST_SECRET).removesuffix("\n").removesuffix("\r")
     except ValueError as error:
@@ -82,17 +150,18 @@ def in_folder(folder: str) -> tuple[User, ...]:
         UsersError: the folder or one of the files cannot be used.
     """
     if not Path(folder).is_dir():
-        raise UsersError(f"{folder}: there is no such folder")
+        raise UsersError("there is no such folder")
     files = files_of(folder)[1:]
     if len(files) > MOST_USERS:
-        raise UsersError(f"{folder}: has {len(files)} users; it may have up to {MOST_USERS}")
+        raise UsersError(f"that folder has {len(files)} users; it may have up to {MOST_USERS}")
     users: list[User] = []
     problems: list[str] = []
     for file in files:
         try:
             users.append(_from_file(Path(file)))
         except ValueError as error:
-            problems += [f"{file}: {line}" for line in str(error).splitlines()]
+            shown = file if file.isprintable() else quote(file, LONGEST_PATH)
+            problems += [f"{shown}: {line}" for line in str(error).splitlines()]
     if problems:
         raise UsersError("\n".join(problems))
     return tuple(users)
@@ -129,9 +198,11 @@ def read_text(file: Path, most: int) -> str:
             data = stream.read(most + 1)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the file's name
+        raise ValueError(f"cannot be read: {error}") from error
     if len(data) > most:
         raise ValueError(f"has more than {most} bytes")
     try:
         return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from error
+    except UnicodeDecodeError:  # whose text would tell a part of a secret
+        raise ValueError("is not UTF-8") from None

@@ -319,7 +319,8 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     document = {"auth": AUTH, "storage": {"type": "mysql"}, "database": {"vendor": "mysql", "dsn": dsn}}
     config = parse(json.dumps(document), {}, "gmq.json")
     request = decode_line(json.dumps({"operation": "H", "auth": AUTH}).encode(), 1000)
-    for holder in (config, config.database, request, Authenticator(config.users), *config.users):
+    users = config.users.read()
+    for holder in (config, config.database, config.users, config.users.login, request, Authenticator(users), *users):
         assert "s3cret" not in f"{holder!r} {holder}"
 
 

@@ -1,4 +1,4 @@
-"""Users in a folder that changes while the broker runs, hashed passwords, and attempts that fail."""
+"""Users in files that change while the broker runs, hashed passwords, and attempts that fail."""
 
 from __future__ import annotations
 
@@ -74,6 +74,70 @@ def test_changes_of_the_folder_hold_for_open_connections(start_broker: Start, tm
     login(broker, "new", "pw").close()
 
 
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def is_let_in(broker: Broker, user: str, password: str) -> bool:
+    with Wire(broker.host, broker.port) as wire:
+        return wire.ask("H", auth={"user": user, "password": password})["confirmation"] == "Y"
+
+
+def test_a_swapped_secret_with_the_user_and_the_password_is_taken_up(start_broker: Start, tmp_path: Path) -> None:
+    secret = tmp_path / "user"
+    mount(secret, {"username": "default_user_a", "password": "old\n"})
+    files = {"user_file": str(secret / "username"), "password_file": str(secret / "password")}
+    broker = start_broker({"auth": files})
+    with login(broker, "default_user_a", "old") as one:
+        one.publish("orders", b"x")
+        mount(secret, {"username": "default_user_a", "password": "new\n"})
+        wait_until(lambda: is_let_in(broker, "default_user_a", "new"), "the new password lets in")
+        assert one.ended(), "a connection that was authenticated with the old password is ended"
+    assert not is_let_in(broker, "default_user_a", "old")
+    assert request(broker.http, "GET", "/v1/queues", headers=basic("default_user_a", "old")).status == 401
+    assert request(broker.http, "GET", "/v1/queues", headers=basic("default_user_a", "new")).json["total"] == 1
+    with login(broker, "default_user_a", "new") as one:
+        mount(secret, {"username": "default_user_b", "password": hashed("new")})
+        wait_until(lambda: is_let_in(broker, "default_user_b", "new"), "the new user is let in")
+        assert one.ended(), "a connection of the user of before is ended"
+    assert not is_let_in(broker, "default_user_a", "new")
+
+
+def test_a_swapped_secret_that_cannot_be_used_changes_nothing(start_broker: Start, tmp_path: Path) -> None:
+    secret = tmp_path / "user"
+    mount(secret, {"username": "gmq", "password": "right"})
+    broker = start_broker({"auth": {"user_file": str(secret / "username"), "password_file": str(secret / "password")}})
+    with login(broker, "gmq", "right") as one:
+        mount(secret, {"username": "gmq", "password": ""})
+        wait_until(lambda: "the changed users cannot be used" in broker.log.read_text(), "the broker tells of the empty file")
+        assert "that file is empty" in broker.log.read_text()
+        assert one.done("L", "orders")
+        assert is_let_in(broker, "gmq", "right")
+        mount(secret, {"username": "gmq", "password": "right"})
+        wait_until(lambda: "changed users are known" in broker.log.read_text(), "the broker tells that the files are good again")
+        assert one.done("L", "orders"), "a connection whose user and password are what they were goes on"
+
+
+def test_changed_files_of_the_list_are_taken_up(start_broker: Start, tmp_path: Path) -> None:
+    token, password = tmp_path / "token", tmp_path / "password"
+    token.write_text("a-token-of-the-past")
+    password.write_text("same")
+    listed = {"name": "shop", "token_file": str(token), "password_file": str(password), "allow": [{"queues": ["a"], "rights": ["inspect"]}]}
+    broker = start_broker({"users": [listed, {"name": "root", "password": "root"}]})
+
+    def status(secret: str, queue: str = "a") -> int:
+        return request(broker.http, "GET", f"/v1/queues/{queue}/messages", headers={"Authorization": f"Bearer {secret}"}).status
+
+    with login(broker, "shop", "same") as shop, login(broker, "root", "root") as root:
+        assert status("a-token-of-the-past") == 200
+        token.write_text("a-token-of-today")
+        wait_until(lambda: status("a-token-of-today") == 200, "the new token lets in")
+        assert status("a-token-of-the-past") == 401
+        assert status("a-token-of-today", "b") == 403, "the rules of the list still hold"
+        assert shop.ended(), "who has another secret has to say again who it is"
+        assert root.done("L", "a"), "another user's connection goes on"
+
+
 def test_a_hashed_password_lets_in_over_every_way(start_broker: Start, tmp_path: Path) -> None:
     mount(tmp_path / "users", {"shop": hashed("pässword")})
     broker = start_broker({"auth": {"users_directory": str(tmp_path / "users")}})
@@ -86,8 +150,7 @@ def test_a_hashed_password_lets_in_over_every_way(start_broker: Start, tmp_path:
         assert wire.read()["payload"] == "2"
     sent = json.dumps({"operation": "L", "queue": "orders", "auth": {"user": "shop", "password": "pässword"}}).encode()
     assert json.loads(one_shot(broker.host, broker.port, sent))["payload"] == "2"
-    basic = {"Authorization": "Basic " + base64.b64encode("shop:pässword".encode()).decode()}
-    assert request(broker.http, "GET", "/v1/queues", headers=basic).json["total"] == 1
+    assert request(broker.http, "GET", "/v1/queues", headers=basic("shop", "pässword")).json["total"] == 1
 
 
 def test_one_shot_clients_do_not_pay_for_the_hash_each_time(start_broker: Start, tmp_path: Path) -> None:

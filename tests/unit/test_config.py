@@ -9,17 +9,23 @@ import pytest
 from refusals import config, problem, problems
 
 from gmq import cgroup
-from gmq.config import ConfigError, load
+from gmq.config import Config, ConfigError, load
 from gmq.message import Limits
 from gmq.protocol import line_limit
 
 DATA = Path(__file__).parent.parent / "data"
 
 
+def credentials(loaded: Config) -> tuple[str, str] | None:
+    """The first user and its password; None without users."""
+    users = loaded.users.read()
+    return (users[0].name, users[0].passwords[0]) if users else None
+
+
 def test_the_originals_example_is_accepted_as_it_is():
     loaded = load(DATA / "original_config.json", {})
     assert (loaded.listen.interface, loaded.listen.port, loaded.listen.family) == ("0.0.0.0", 48844, AddressFamily.AF_INET)
-    assert loaded.credentials == ("gmqserver", "thisismyverysecureTCPserverpassword")
+    assert credentials(loaded) == ("gmqserver", "thisismyverysecureTCPserverpassword")
     assert loaded.storage_type == "memory"
     assert (loaded.limits.queues, loaded.limits.message_size, loaded.limits.queue_messages) == (32, 4096, 4096)
     assert loaded.log.path == "../log/gmqserver.log"
@@ -54,7 +60,7 @@ def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
     monkeypatch.setattr("gmq.config.DEFAULT_FILE", tmp_path / "gmq.json")
     loaded = load(None, {})
     assert (loaded.listen.interface, loaded.listen.port, loaded.listen.family) == ("localhost", 4567, AddressFamily.AF_UNSPEC)
-    assert loaded.credentials is None
+    assert credentials(loaded) is None
     assert loaded.limits == msgspec.structs.replace(Limits(), memory=int(cgroup.memory() * 0.7), buffered=loaded.limits.buffered)
     assert loaded.limits.buffered == max(4 * line_limit(1 << 20), int(cgroup.memory() * 0.1))
     assert (loaded.request_timeout, loaded.write_timeout, loaded.idle_timeout, loaded.drain_timeout) == (30, 60, None, 10)
@@ -92,7 +98,7 @@ def test_the_password_may_come_from_a_file_less_one_newline(tmp_path):
     file = tmp_path / "password"
     for content, password in ((b"pass w\xc3\xb6rd\n", "pass wörd"), (b"x\r\n", "x"), (b"x\n\n", "x\n"), (b" x ", " x ")):
         file.write_bytes(content)
-        assert config({"auth": {"user": "bob", "password_file": str(file)}}).credentials == ("bob", password)
+        assert credentials(config({"auth": {"user": "bob", "password_file": str(file)}})) == ("bob", password)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n"])
@@ -107,7 +113,7 @@ def test_an_empty_password_file_is_refused(tmp_path, content):
 )
 def test_a_password_file_that_cannot_be_read_is_refused(file, reason):
     said = problem({"auth": {"user": "bob", "password_file": file}})
-    assert said == f"auth.password_file is {json.dumps(file)}; it cannot be read: {reason}"
+    assert said == f"auth.password_file is {json.dumps(file)}; that file cannot be read: {reason}"
 
 
 def test_a_password_file_that_is_not_text_or_too_long_is_refused(tmp_path):
@@ -118,10 +124,41 @@ def test_a_password_file_that_is_not_text_or_too_long_is_refused(tmp_path):
     assert "has more than 4096 bytes" in problem({"auth": {"user": "bob", "password_file": str(file)}})
 
 
+def test_the_users_name_may_come_from_a_file_less_one_newline(tmp_path):
+    (tmp_path / "username").write_text("bob\n")
+    (tmp_path / "password").write_text("secret\n")
+    files = {"user_file": str(tmp_path / "username"), "password_file": str(tmp_path / "password")}
+    assert credentials(config({"auth": files})) == ("bob", "secret")
+    assert credentials(config({"auth": {"user_file": files["user_file"]}}, {"GMQ_AUTH_PASSWORD": "x"})) == ("bob", "x")
+    assert credentials(config({"auth": {"user": "eve", "password_file": files["password_file"]}})) == ("eve", "secret")
+
+
+@pytest.mark.parametrize(("content", "reason"), [("", "is empty"), ("\n", "is empty"), (None, "cannot be read: No such file or directory")])
+def test_a_file_that_has_no_name_of_a_user_is_refused(tmp_path, content, reason):
+    file = tmp_path / "username"
+    if content is not None:
+        file.write_text(content)
+    said = problem({"auth": {"user_file": str(file), "password": "x"}})
+    assert said == f'auth.user_file is "{file}"; that file {reason}'
+
+
+def test_a_name_in_a_file_that_another_user_has_is_refused(tmp_path):
+    (tmp_path / "username").write_text("bob")
+    auth = {"user_file": str(tmp_path / "username"), "password": "x"}
+    assert (
+        problem({"auth": auth, "users": [{"name": "bob", "password": "y"}]})
+        == 'users[0].name is "bob", and so is another\'s; names are unique'
+    )
+    folder = tmp_path / "users"
+    folder.mkdir()
+    (folder / "bob").write_text("y")
+    assert 'has "bob", and so has the configuration' in problem({"auth": {**auth, "users_directory": str(folder)}})
+
+
 def test_credentials_may_come_from_the_environment():
     environ = {"GMQ_AUTH_USER": "bob", "GMQ_AUTH_PASSWORD": "x"}
-    assert config({}, environ).credentials == ("bob", "x")
-    assert config({"auth": {"user": "eve"}}, {"GMQ_AUTH_PASSWORD": "x"}).credentials == ("eve", "x")
+    assert credentials(config({}, environ)) == ("bob", "x")
+    assert credentials(config({"auth": {"user": "eve"}}, {"GMQ_AUTH_PASSWORD": "x"})) == ("eve", "x")
 
 
 def test_other_variables_are_ignored():
@@ -133,6 +170,9 @@ def test_other_variables_are_ignored():
     ("auth", "environ", "said"),
     [
         ({"user": "a", "password": "b"}, {"GMQ_AUTH_USER": "a"}, "auth.user and GMQ_AUTH_USER set the same user"),
+        ({"user": "a", "user_file": "c", "password": "b"}, {}, "auth.user and auth.user_file set the same user"),
+        ({"user_file": "c", "password": "b"}, {"GMQ_AUTH_USER": "a"}, "auth.user_file and GMQ_AUTH_USER set the same user"),
+        ({"user_file": "c"}, {}, "auth.user_file is set, but no password"),
         ({"user": "a", "password": "b"}, {"GMQ_AUTH_PASSWORD": "b"}, "auth.password and GMQ_AUTH_PASSWORD set the same password"),
         ({"user": "a", "password": "b", "password_file": "c"}, {}, "auth.password and auth.password_file set the same password"),
         ({"user": "a", "password_file": "c"}, {"GMQ_AUTH_PASSWORD": "b"}, "auth.password_file and GMQ_AUTH_PASSWORD set the same password"),
@@ -149,7 +189,7 @@ def test_credentials_set_twice_or_by_half_are_refused(auth, environ, said):
         "set the same user": "; keep one of them",
         "set the same password": "; keep one of them",
         "is set, but no password": ": set auth.password_file, auth.password or GMQ_AUTH_PASSWORD too",
-        "is set, but no user": ": set auth.user or GMQ_AUTH_USER too",
+        "is set, but no user": ": set auth.user, auth.user_file or GMQ_AUTH_USER too",
     }
     way_out = next((out for what, out in ways_out.items() if said.endswith(what)), "")
     assert problem({"auth": auth}, environ) == said + way_out
@@ -157,7 +197,7 @@ def test_credentials_set_twice_or_by_half_are_refused(auth, environ, said):
 
 @pytest.mark.parametrize("environ", [{}, {"GMQ_AUTH_USER": "", "GMQ_AUTH_PASSWORD": ""}])
 def test_an_empty_user_with_an_empty_password_means_no_authentication(environ):
-    assert config({"auth": {"user": "", "password": ""}}, environ).credentials is None
+    assert credentials(config({"auth": {"user": "", "password": ""}}, environ)) is None
 
 
 @pytest.mark.parametrize(

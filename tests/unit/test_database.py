@@ -107,7 +107,10 @@ def test_credentials_from_the_environment() -> None:
         ({"mysql": {"hosts": ["a", "b c"]}}, "mysql.hosts[1] has a host"),
         ({"mysql": {"host": "a"}, "database": {"dsn": "/gmq"}}, "database.dsn and the section mysql both"),
         ({"mysql": {"host": "a", "password": "p", "password_file": "f"}}, "mysql.password and mysql.password_file set the same password"),
-        ({"mysql": {"host": "a", "password_file": "/nowhere/secret"}}, 'mysql.password_file is "/nowhere/secret"; it cannot be read'),
+        (
+            {"mysql": {"host": "a", "password_file": "/nowhere/secret"}},
+            'mysql.password_file is "/nowhere/secret"; that file cannot be read',
+        ),
         ({"mysql": {"host": "a", "database": ""}}, "mysql.database is empty"),
         ({"mysql": {"host": "a", "tls": {"key": "k"}}}, "mysql.tls.key is set"),
         ({"mysql": {"host": "a", "tls": {"verify": "maybe"}}}, 'mysql.tls.verify is "maybe"'),

@@ -13,8 +13,8 @@ from gmq.settings import Settings
 
 def test_the_documented_example_is_accepted_and_the_documented_errors_are_real():
     example = json.loads(docs.EXAMPLE)
-    del example["auth"]["password_file"]
-    loaded = parse(json.dumps(example), {"GMQ_AUTH_PASSWORD": "x"}, "gmq.json")
+    del example["auth"]["user_file"], example["auth"]["password_file"]
+    loaded = parse(json.dumps(example), {"GMQ_AUTH_USER": "gmq", "GMQ_AUTH_PASSWORD": "x"}, "gmq.json")
     assert loaded.policy_for("orders.dead") == QueuePolicy(lease=60)
     with pytest.raises(ConfigError) as refused:
         parse('{"limits": {"queues": 0}, "log": {"levle": "info"}}', {}, "gmq.json")

@@ -35,8 +35,8 @@ def test_listening_beyond_loopback_needs_authentication_or_consent(interface):
     assert "beyond loopback" in said, said
     assert "auth.user" in said, f"the message must name the way of authentication: {said}"
     assert "auth.anonymous" in said, f"the message must name the way of consent: {said}"
-    assert config({"network": network, "auth": {"anonymous": True}}).credentials is None
-    assert config({"network": network, "auth": {"user": "a", "password": "b"}}).credentials == ("a", "b")
+    assert not config({"network": network, "auth": {"anonymous": True}}).users
+    assert config({"network": network, "auth": {"user": "a", "password": "b"}}).users
 
 
 @pytest.mark.parametrize(

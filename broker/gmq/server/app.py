@@ -9,13 +9,12 @@ import signal
 import socket
 import ssl
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 import gmq
-from gmq.auth import Authenticator, User
+from gmq.auth import Authenticator
 from gmq.broker import Broker
 from gmq.config import Config
 from gmq.listen import Listen
@@ -24,13 +23,13 @@ from gmq.server.certificates import Certificates
 from gmq.server.descriptors import raise_limit
 from gmq.server.hub import Hub
 from gmq.server.idle import close_idle
+from gmq.server.roll import Roll
 from gmq.server.sockets import BACKLOG, BindError, bind, shown
 from gmq.server.tcp import Connection
-from gmq.server.watch import Watch
 from gmq.storage.base import Storage, StorageError
 from gmq.storage.memory import MemoryStorage
 from gmq.tls import TlsError
-from gmq.users import UsersError, files_of, in_folder
+from gmq.users import UsersError
 
 if TYPE_CHECKING:  # loaded where it is used
     from gmq.server.http.site import Site
@@ -56,8 +55,7 @@ async def serve(config: Config) -> None:
     storage = open_storage(config)
     hub = make_hub(config, storage)
     async with AsyncExitStack() as running:
-        if config.users_directory:
-            watch_users(config, hub, running)
+        await start_users(config, hub, running)
         tls = await start_tls(config, running)
         addresses, site = await start_http(config, hub, tls, running)
         if not await opened(storage, stop):
@@ -106,36 +104,20 @@ def bound(listen: Listen) -> list[socket.socket]:
         raise StartError(str(error)) from error
 
 
-def folder_users(config: Config) -> tuple[User, ...]:
-    """The users that have files of their own.
+async def start_users(config: Config, hub: Hub, until: AsyncExitStack) -> None:
+    """Know the users. Their files are followed until the stack is closed.
 
     Raises:
         StartError: one of the files cannot be used.
     """
-    if not config.users_directory:
-        return ()
+    if not config.users:
+        return
     try:
-        return in_folder(config.users_directory)
+        roll = Roll(config.users, hub)
     except UsersError as error:
-        raise StartError(f"auth.users_directory: {error}") from error
-
-
-def watch_users(config: Config, hub: Hub, until: AsyncExitStack) -> None:
-    """Follow the folder of users until the stack is closed."""
-
-    async def changed() -> None:
-        try:
-            users = await asyncio.to_thread(in_folder, config.users_directory)
-        except UsersError as error:
-            log.error("the changed users cannot be used; the last ones stay", reason=str(error))  # noqa: TRY400  # it says all
-            return
-        hub.authenticator.reload((*config.users, *users))
-        hub.expel()
-        log.info("changed users are known", users=len(users))
-
-    watch = Watch(partial(files_of, config.users_directory), changed)
-    watch.start()
-    until.push_async_callback(watch.stop)
+        raise StartError(str(error)) from error
+    roll.watch.start()
+    until.push_async_callback(roll.watch.stop)
 
 
 async def start_tls(config: Config, until: AsyncExitStack) -> ssl.SSLContext | None:
@@ -233,12 +215,10 @@ async def opened(storage: Storage, stop: asyncio.Event) -> bool:
 
 
 def make_hub(config: Config, storage: Storage) -> Hub:
-    """What the connections share."""
+    """What the connections share. It knows no users yet."""
     return Hub(
         Broker(storage, config.limits),
-        Authenticator(
-            (*config.users, *folder_users(config)), required=bool(config.users_directory), any_certificate=config.any_certificate
-        ),
+        Authenticator(required=bool(config.users), any_certificate=config.any_certificate),
         line_limit=line_limit(config.limits.message_size),
         request_timeout=config.request_timeout,
         max_connections=raise_limit(config.limits.connections),
