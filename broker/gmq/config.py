@@ -16,7 +16,7 @@ from gmq.message import GmqError, Limits, QueuePolicy
 from gmq.protocol import line_limit
 from gmq.settings import MOST_MESSAGES, ORIGINAL_STORAGE, Auth, Log, Mysql, Network, Policy, Settings, StorageType
 from gmq.tls import ServerTls, TlsError
-from gmq.users import Login, UserSources, listed, read_secret
+from gmq.users import UserSource, UserSources, listed, read_secret, source
 from gmq.validate import LONGEST_PATH, check_name, quote
 
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
@@ -298,13 +298,13 @@ def _storage_path(settings: Settings, reading: Reading) -> Path:
 def _users(settings: Settings, environ: Mapping[str, str], reading: Reading) -> UserSources:
     """Where users come from, looked into as a start would."""
     login = _login(settings.auth, environ, reading)
-    named = listed(settings.users, reading.given) if reading.sound("users") else ()
+    named = listed(settings.users, reading) if reading.sound("users") else ()
     users = UserSources(login, named, settings.auth.users_directory)
     users.find(reading)
     return users
 
 
-def _login(auth: Auth, environ: Mapping[str, str], reading: Reading) -> Login | None:
+def _login(auth: Auth, environ: Mapping[str, str], reading: Reading) -> UserSource | None:
     """User and password, each from the one place that sets it; an empty value counts as not set."""
     users = {"auth.user": auth.user, "auth.user_file": auth.user_file, USER_VARIABLE: environ.get(USER_VARIABLE)}
     user_place, user = _one("user", reading, users)
@@ -314,14 +314,13 @@ def _login(auth: Auth, environ: Mapping[str, str], reading: Reading) -> Login | 
         return None
     if user and not password:
         reading.problem(user_place, f"is set, but no password: set auth.password_file, auth.password or {PASSWORD_VARIABLE} too")
-        return None
     if password and not user:
         reading.problem(password_place, f"is set, but no user: set auth.user, auth.user_file or {USER_VARIABLE} too")
+    if not user or not password:
         return None
-    if not user:
-        return None
-    by_file = password_place == "auth.password_file"  # noqa: S105  # a setting's path
-    return Login("" if auth.user_file else user, auth.user_file, "" if by_file else password, password if by_file else "")
+    named = source(user_place, user, auth.user_file, reading)
+    secret = source(password_place, password, auth.password_file, reading)
+    return UserSource("auth", named, secret) if reading.sound("auth") else None
 
 
 def _one(what: str, reading: Reading, places: Mapping[str, str | None]) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,39 +24,67 @@ class UsersError(Exception):
     """A user's file cannot be used; the text has a line for each problem, which names the file or its setting."""
 
 
-class Login(Struct, frozen=True):
-    """The user of `auth`; each half is here or in a file, and the other of the two is empty."""
+class Source(Struct, frozen=True):
+    """A name or a secret: its `value`, or the file that has it, which the setting `place` names. Both are empty where there is none."""
 
-    user: str = ""
-    user_file: str = ""
-    password: str = ""
-    password_file: str = ""
+    value: str = ""
+    file: str = ""
+    place: str = ""
 
     def __repr__(self) -> str:
-        return "Login()"  # never a secret
+        return f"Source(place={self.place!r})"  # never a secret
+
+    def read(self, reading: Reading) -> str:
+        """What it is now; empty, and told to `reading`, where its file cannot be used."""
+        return read_secret(self.place, self.file, reading) if self.file else self.value
+
+
+def source(place: str, value: str, file: str, reading: Reading) -> Source:
+    """Where a text comes from. What is no regular file (a pipe, say) is read here, once."""
+    path = Path(file)
+    if file and path.exists() and not path.is_file():
+        return Source(read_secret(place, file, reading))
+    return Source(value, file, place)
+
+
+class UserSource(Struct, frozen=True):
+    """A user of the configuration; `place` is the setting that names it."""
+
+    place: str
+    name: Source
+    password: Source
+    token: Source = Source()
+    rules: tuple[Rule, ...] = EVERYTHING
+
+    def find(self, reading: Reading) -> User:
+        """The user as its files are now; what is wrong with them is told to `reading`."""
+        token = self.token.read(reading)
+        if token and len(token) < SHORTEST_TOKEN:
+            reading.problem(f"{self.place}.token", f"has {len(token)} characters; it must have at least {SHORTEST_TOKEN}")
+        return _user(self.name.read(reading), self.password.read(reading), token, self.rules)
 
 
 class UserSources(Struct, frozen=True):
-    """Where users come from: the section `auth`, the list `users` with the rules of each, and a folder (empty without).
+    """Where users come from: the section `auth`, the list `users`, and a folder (empty without).
 
     It is true where there are such places, even if a folder has nobody in it yet.
     """
 
-    login: Login | None = None
-    listed: tuple[tuple[UserSetting, tuple[Rule, ...]], ...] = ()
+    login: UserSource | None = None
+    listed: tuple[UserSource, ...] = ()
     folder: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.login or self.listed or self.folder)
 
-    def __repr__(self) -> str:
-        return f"UserSources(folder={self.folder!r})"  # never a secret
+    @property
+    def _configured(self) -> tuple[UserSource, ...]:
+        return self.listed if self.login is None else (self.login, *self.listed)
 
     def files(self) -> list[str]:
         """The files that say who the users are; those of the folder that are there now, and the folder."""
-        of_login = [] if self.login is None else [self.login.user_file, self.login.password_file]
-        of_list = [file for one, _ in self.listed for file in (one.password_file, one.token_file)]
-        return [*(file for file in (*of_login, *of_list) if file), *(files_of(self.folder) if self.folder else ())]
+        named = [source.file for one in self._configured for source in (one.name, one.password, one.token) if source.file]
+        return [*named, *(files_of(self.folder) if self.folder else ())]
 
     def read(self) -> tuple[User, ...]:
         """The users, as their files are now.
@@ -73,43 +101,35 @@ class UserSources(Struct, frozen=True):
     def find(self, reading: Reading) -> tuple[User, ...]:
         """The users; what is wrong with their files is told to `reading`."""
         users: dict[str, User] = {}
-        if self.login is not None:
-            name = self.login.user or read_secret("auth.user_file", self.login.user_file, reading)
-            password = self.login.password or read_secret("auth.password_file", self.login.password_file, reading)
-            users[name] = _user(name, password, "", EVERYTHING)
-        for at, (one, rules) in enumerate(self.listed):
-            path = f"users[{at}]"
-            if one.name in users:
-                reading.problem(f"{path}.name", f"is {quote(one.name)}, and so is another's; names are unique")
-            password = _either(path, "password", one.password, one.password_file, reading)
-            token = _either(path, "token", one.token, one.token_file, reading)
-            if token and len(token) < SHORTEST_TOKEN:
-                reading.problem(f"{path}.token", f"has {len(token)} characters; it must have at least {SHORTEST_TOKEN}")
-            users[one.name] = _user(one.name, password, token, rules)
+        for one in self._configured:
+            user = one.find(reading)
+            if user.name in users:
+                reading.problem(f"{one.place}.name", f"is {quote(user.name)}, and so is another's; names are unique")
+            users[user.name] = user
         try:
             others = in_folder(self.folder) if self.folder else ()
         except UsersError as error:
-            reading.problem("auth.users_directory", f"is {quote(self.folder, LONGEST_PATH)}; {error}")
             others = ()
+            for line in str(error).splitlines():
+                reading.problem("auth.users_directory", f"is {quote(self.folder, LONGEST_PATH)}; {line}")
         for user in others:
             if user.name in users:
                 reading.problem("auth.users_directory", f"has {quote(user.name)}, and so has the configuration; names are unique")
         return (*users.values(), *others)
 
 
-def listed(settings: Sequence[UserSetting], given: Container[str]) -> tuple[tuple[UserSetting, tuple[Rule, ...]], ...]:
-    """The users of the list with the rules of each; `given` tells which members the configuration sets."""
-    return tuple((one, _rules(one, f"users[{at}].allow" in given)) for at, one in enumerate(settings))
-
-
-def _either(path: str, name: str, value: str, file: str, reading: Reading) -> str:
-    """A secret, from the configuration or from its file."""
-    if not file:
-        return value
-    place = f"{path}.{name}_file"
-    if value:
-        reading.problem(place, f"and {path}.{name} set the same secret; keep one of them")
-    return read_secret(place, file, reading)
+def listed(settings: Sequence[UserSetting], reading: Reading) -> tuple[UserSource, ...]:
+    """The users of the list `users`."""
+    found: list[UserSource] = []
+    for at, one in enumerate(settings):
+        path = f"users[{at}]"
+        for name, value, file in (("password", one.password, one.password_file), ("token", one.token, one.token_file)):
+            if value and file:
+                reading.problem(f"{path}.{name}_file", f"and {path}.{name} set the same secret; keep one of them")
+        password = source(f"{path}.password_file", one.password, one.password_file, reading)
+        token = source(f"{path}.token_file", one.token, one.token_file, reading)
+        found.append(UserSource(path, Source(one.name), password, token, _rules(one, f"{path}.allow" in reading.given)))
+    return tuple(found)
 
 
 def read_secret(place: str, file: str, reading: Reading) -> str:

@@ -1,8 +1,10 @@
 """The configuration: where it comes from, and what it means."""
 
 import json
+import os
 from pathlib import Path
 from socket import AddressFamily
+from threading import Thread
 
 import msgspec
 import pytest
@@ -131,6 +133,17 @@ def test_the_users_name_may_come_from_a_file_less_one_newline(tmp_path):
     assert credentials(config({"auth": files})) == ("bob", "secret")
     assert credentials(config({"auth": {"user_file": files["user_file"]}}, {"GMQ_AUTH_PASSWORD": "x"})) == ("bob", "x")
     assert credentials(config({"auth": {"user": "eve", "password_file": files["password_file"]}})) == ("eve", "secret")
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    pipe = tmp_path / "password"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_text, args=("secret\n",), daemon=True)
+    writer.start()
+    loaded = config({"auth": {"user": "bob", "password_file": str(pipe)}})
+    assert credentials(loaded) == ("bob", "secret")
+    assert loaded.users.files() == [], "a pipe is followed"
+    writer.join(10)
 
 
 @pytest.mark.parametrize(("content", "reason"), [("", "is empty"), ("\n", "is empty"), (None, "cannot be read: No such file or directory")])
