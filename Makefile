@@ -68,6 +68,7 @@ abuse: $(STAMP)  ## attack parts of the broker for long, guided by coverage (ARG
 TOOLS := .tools
 SCANNER := $(TOOLS)/scanner
 SUPPLY := $(TOOLS)/supply
+WORKFLOWS := $(TOOLS)/workflows
 HELM := $(TOOLS)/helm
 
 .PHONY: tools
@@ -92,6 +93,14 @@ audit: $(SUPPLY)/.installed  ## ask the database of known holes about the locked
 	if grep -qE 'ConnectionError|Timeout|ServiceError' build/audit.log; then \
 		echo "make audit: the database of known holes cannot be reached, so nothing is known; this needs the internet" >&2; \
 	else cat build/audit.log >&2; fi; exit $$code
+
+.PHONY: workflows
+workflows: $(WORKFLOWS)/.installed  ## check what GitHub runs: schemas, and what somebody could abuse
+	$(WORKFLOWS)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(WORKFLOWS)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(WORKFLOWS)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/wish.yml
+	$(WORKFLOWS)/bin/zizmor --quiet --no-progress --offline .github
+	@command -v shellcheck >/dev/null || { echo "shellcheck is not installed: the scripts were not checked"; exit 0; }; shellcheck .ci/run .github/scripts/*
 
 $(TOOLS)/%/.installed: requirements/%.txt
 	$(PYTHON) -m venv --clear $(@D)
@@ -121,7 +130,7 @@ lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) -o requirements/gmq.txt
 	$(BIN)/uv pip compile -q pyproject.toml --extra operator $(LOCK) -o requirements/image.txt
 	$(BIN)/uv pip compile -q pyproject.toml --extra operator --group dev $(LOCK) -o requirements/dev.txt
-	@for group in abuse build scanner supply; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
+	@for group in abuse build scanner supply workflows; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
 LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 
 .PHONY: clean
