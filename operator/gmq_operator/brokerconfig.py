@@ -51,7 +51,7 @@ OWNED: Mapping[str, str] = {
     "mysql.user_file": _CREDENTIALS,
     "mysql.password": _CREDENTIALS,
     "mysql.password_file": _CREDENTIALS,
-    "mysql.tls": "set spec.storage.mysql.tls instead",
+    "mysql.tls.ca": "set spec.storage.mysql.tls.caSecretRef instead",
     "queue": "set spec.storage.type and spec.limits instead",
     "database": _STORAGE,
     "filesystem": _STORAGE,

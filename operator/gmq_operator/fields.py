@@ -7,7 +7,7 @@ quantity), and `kind`, `range`, `allowed` or `default` in words.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
@@ -38,7 +38,7 @@ LONGEST_NAME = 50
 MOST_REPLICAS = 100
 MOST_POLICIES = 1000
 MOST_VARIABLES = 1000
-SMALLEST_VOLUME = "32Mi"
+SMALLEST_VOLUME = "1Mi"
 
 StorageType = Literal["memory", "mysql", "filesystem"]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"]
@@ -95,6 +95,7 @@ class FilesystemStorage(Section, frozen=True, kw_only=True):
         tuple[AccessMode, ...],
         Meta(
             min_length=1,
+            max_length=len(get_args(AccessMode)),
             description="How the volume may be mounted. Only one broker uses it at a time, whatever they are. They cannot change later.",
             examples=[("ReadWriteOncePod",)],
             extra={"default": '["ReadWriteOnce"]'},
@@ -337,6 +338,7 @@ class Pod(Section, frozen=True, kw_only=True):
         Json,
         Meta(
             description="Requests and limits of the broker's container, as in a Pod. Messages may take 70 % of the memory limit.",
+            extra={"default": "requests of 100m of cpu and 512Mi of memory, and a limit of 512Mi of memory"},
             examples=[{"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}],
         ),
     ] = field(default_factory=dict)

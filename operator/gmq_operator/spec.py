@@ -3,6 +3,7 @@
 import ipaddress
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from msgspec import Struct, structs
 
@@ -65,12 +66,11 @@ __all__ = [
     "Storage",
     "StorageType",
     "Tls",
-    "check_switch",
     "parse",
 ]
 
-OWN_LABELS = frozenset(f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "managed-by"))
-"""Labels by which the operator and its Services know the pods."""
+OWN_LABELS = frozenset(f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "managed-by", "part-of"))
+"""Labels of pods that are the operator's: its Services find them by these."""
 
 _ONE_BROKER: Mapping[StorageType, str] = {
     "memory": "each would have messages of its own",
@@ -122,21 +122,6 @@ def parse(body: Json) -> GmqServer:
     )
 
 
-def check_switch(server: GmqServer, current: StorageType | None) -> str | None:
-    """What is wrong with a change of the storage's type, as a problem of SpecError; None where nothing is.
-
-    `current` is the type of the children that there are, None where there are none.
-    """
-    storage = server.spec.storage
-    if current is None or current in {storage.type, storage.switch_from}:
-        return None
-    said = f"is {quote(storage.switch_from)}" if storage.switch_from else "is not set"
-    return (
-        f"spec.storage.switchFrom {said}; it must be {quote(current)}, the type that this server has, to change it to {storage.type}: "
-        "its messages are not moved"
-    )
-
-
 def _with_quantities(spec: object) -> object:
     """The spec with a size of a volume that is a number as a string: a quantity may be either."""
     match spec:
@@ -159,9 +144,9 @@ def _resolved(spec: Spec, reading: Reading) -> Spec:
 
 def _message_size(size: int | str, reading: Reading) -> int | None:
     try:
-        number = parse_quantity(size) if isinstance(size, str) else size
+        number = parse_quantity(size)
     except ValueError:
-        number = 0
+        number = Decimal(0)
     if 1 <= number <= LARGEST_MESSAGE and number == int(number):
         return int(number)
     largest = f"{LARGEST_MESSAGE >> 20}Mi"
@@ -176,6 +161,8 @@ def _check(spec: Spec, reading: Reading) -> None:
     _check_policies(spec, reading)
     message_size = spec.limits.message_size
     check_config(spec.config, message_size if isinstance(message_size, int) else None, reading)
+    if "spec.config.mysql.tls" in reading.given and (spec.storage.mysql is None or spec.storage.mysql.tls is None):
+        reading.problem("spec.config.mysql.tls", "is set, but not spec.storage.mysql.tls, which it is a part of")
     _check_service(spec.service, reading)
     _check_pod(spec.pod, reading)
 
@@ -263,8 +250,10 @@ def _check_service(service: Service, reading: Reading) -> None:
 
 def _check_pod(pod: Pod, reading: Reading) -> None:
     check_labels(pod.labels, "spec.pod.labels", reading.problem)
-    for key in OWN_LABELS & pod.labels.keys():
-        reading.problem(f"spec.pod.labels[{quote(key)}]", "may not be set here; the operator sets it: the Service finds the pods by it")
+    for member, keys in (("labels", pod.labels), ("annotations", pod.annotations)):
+        for key in keys:
+            if key in OWN_LABELS or key.startswith(f"{GROUP}/"):
+                reading.problem(f"spec.pod.{member}[{quote(key)}]", "may not be set here; it is the operator's own")
     check_annotations(pod.annotations, "spec.pod.annotations", reading.problem)
     check_labels(pod.node_selector, "spec.pod.nodeSelector", reading.problem)
     names = [variable.get("name") for variable in pod.env]

@@ -25,12 +25,16 @@ _CONDITION = {
 
 _ENDPOINT = {
     "type": "object",
-    "required": ["name", "url"],
+    "required": ["name", "host", "port", "address"],
     "properties": {
-        "name": _text("tcp, http or ops.", 63, minLength=1),
-        "url": _text("What a client is given to connect, such as tcp://orders.shop.svc:4567.", 1024, minLength=1),
-        "host": _text("The host in it.", 253),
-        "port": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535, "description": "The port in it."},
+        "name": _text(
+            "The port of the Service: gmq, http or ops. What leads to it from outside the cluster has -external after that.", 253
+        ),
+        "host": _text("The name or address to connect to.", 253),
+        "port": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535, "description": "The port to connect to."},
+        "address": _text("Both, as gmqclient takes them.", 300),
+        "url": _text("What a browser, curl or a scraper takes, where there is HTTP.", 1024),
+        "tls": {"type": "boolean", "description": "Whether it has TLS."},
     },
 }
 
