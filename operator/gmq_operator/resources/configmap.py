@@ -30,15 +30,18 @@ def text(server: GmqServer) -> str:
 
 def configuration(spec: Spec) -> dict[str, Any]:
     """The broker's settings: those of `spec.config`, and over them those that the operator answers for."""
-    return merged(spec.config, _owned(spec))
+    return _merged(spec.config, _owned(spec))
 
 
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Objects key by key; anything else is taken whole."""
-    result = dict(under)
-    for key, value in over.items():
-        below = result.get(key)
-        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects key by key, anything else taken whole; what is null counts as left out."""
+    result: dict[str, Any] = {}
+    for key in (*under, *(key for key in over if key not in under)):
+        below, value = under.get(key), over.get(key, under.get(key))
+        if isinstance(value, Mapping):
+            result[key] = _merged(below if isinstance(below, Mapping) else {}, value)
+        elif value is not None:
+            result[key] = value
     return result
 
 

@@ -22,8 +22,8 @@ _IDENTITY = ("apiVersion", "kind", "metadata.name", "metadata.namespace")
 """What says which object it is belongs to nobody."""
 _PROTOCOL = "TCP"
 """The one key of an item that the API server fills in."""
-_QUANTITIES = frozenset(("requests", "limits"))
-"""Objects of quantities, which the API server writes in its own way: 1024Mi as 1Gi."""
+_QUANTITIES = frozenset(("requests", "limits", "overhead", "sizeLimit", "divisor"))
+"""Fields whose values, or the values in them, are quantities, which the API server writes in its own way: 1024Mi as 1Gi."""
 
 
 def differs(desired: Object, live: Object) -> bool:

@@ -6,11 +6,12 @@ from typing import Any
 
 from gmq_operator.observed import Context
 from gmq_operator.resources import names, secrets
+from gmq_operator.resources.configmap import configuration
 from gmq_operator.resources.labels import selector
 from gmq_operator.resources.merge import merge_pod_spec
 from gmq_operator.spec import GmqServer
 
-USER = 10001
+USER = 65532
 """The image's own user and group."""
 
 DRAIN = 10.0
@@ -51,14 +52,31 @@ def pod_spec(server: GmqServer, context: Context) -> dict[str, Any]:
         "priorityClassName": pod.priority_class_name,
     }
     result |= {name: value for name, value in optional.items() if value}
-    return merge_pod_spec(result, pod.override)
+    return _with_text_quantities(merge_pod_spec(result, pod.override))
+
+
+def _with_text_quantities(spec: dict[str, Any]) -> dict[str, Any]:
+    """Quantities as text. YAML makes numbers of such as 0.5, which the API server takes from a client but not from server-side apply."""
+    for containers in (spec.get("containers"), spec.get("initContainers")):
+        for container in containers or ():
+            if isinstance(resources := container.get("resources"), Mapping):
+                container["resources"] = {
+                    **resources,
+                    **{part: _texts(resources[part]) for part in ("requests", "limits") if part in resources},
+                }
+    return spec
+
+
+def _texts(quantities: Any) -> Any:
+    if not isinstance(quantities, Mapping):
+        return quantities  # for the API server to refuse
+    return {name: value if isinstance(value, bool) else str(value) for name, value in quantities.items()}
 
 
 def grace_period(server: GmqServer) -> int:
     """Seconds that a broker needs from SIGTERM to its end, so that it is never killed at work."""
-    network = server.spec.config.get("network")
-    drain = network.get("drain_timeout", DRAIN) if isinstance(network, Mapping) else DRAIN
-    return math.ceil(drain) + EXIT + (LEAVING if leaves_slowly(server) else 0)
+    drain = configuration(server.spec)["network"].get("drain_timeout", DRAIN)
+    return math.ceil(float(drain)) + EXIT + (LEAVING if leaves_slowly(server) else 0)
 
 
 def leaves_slowly(server: GmqServer) -> bool:
