@@ -10,12 +10,14 @@ from msgspec import structs
 from gmq_operator.observed import CONFIG_MAP
 from gmq_operator.quantity import parse_quantity
 from gmq_operator.resources import names, secrets
+from gmq_operator.resources.labels import STORAGE
 from gmq_operator.resources.owner import Child, child
 from gmq_operator.spec import GmqServer, MysqlStorage, Policy, Spec
 
 
 def config_map(server: GmqServer) -> Child:
-    return {**child(server, CONFIG_MAP, names.config_map(server)), "data": {names.CONFIG_FILE: text(server)}}
+    head = child(server, CONFIG_MAP, names.config_map(server), more={STORAGE: server.spec.storage.type})
+    return {**head, "data": {names.CONFIG_FILE: text(server)}}
 
 
 def fingerprint(server: GmqServer) -> str:

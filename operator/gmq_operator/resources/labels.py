@@ -9,6 +9,8 @@ NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
 COMPONENT = "app.kubernetes.io/component"
 PART_OF = "app.kubernetes.io/part-of"
+STORAGE = "gmq.io/storage"
+"""On the ConfigMap and the Deployment: the type of storage that they were made for, so that a change of it is noticed."""
 
 
 def selector(server: GmqServer) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What children have in common: their kind, their name and whose they are."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gmq_operator.observed import Kind, Object
@@ -15,9 +16,17 @@ def reference(server: GmqServer) -> dict[str, Any]:
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "name": server.name, "uid": server.uid, "controller": True}
 
 
-def child(server: GmqServer, kind: Kind, name: str, *, component: str = "broker", owned: bool = True) -> Child:
-    """The head of a child. One that is owned goes when the server goes."""
-    metadata: dict[str, Any] = {"name": name, "namespace": server.namespace, "labels": labels(server, component)}
+def child(
+    server: GmqServer,
+    kind: Kind,
+    name: str,
+    *,
+    component: str = "broker",
+    more: Mapping[str, str] | None = None,
+    owned: bool = True,
+) -> Child:
+    """The head of a child; `more` are further labels. One that is owned goes when the server goes."""
+    metadata: dict[str, Any] = {"name": name, "namespace": server.namespace, "labels": {**labels(server, component), **(more or {})}}
     if owned:
         metadata["ownerReferences"] = [reference(server)]
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
