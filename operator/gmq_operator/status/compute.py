@@ -59,7 +59,7 @@ def _of_good_spec(server: GmqServer, context: Context, observed: Observed, now: 
 
 
 def _of_bad_spec(valid: Condition, serving: int) -> list[Condition]:
-    still = f"Nothing was changed: {serving} brokers serve as they did before." if serving else "Nothing was made or changed."
+    still = f"Nothing was changed; pods that are ready: {serving}." if serving else "Nothing was made or changed."
     return [
         valid,
         Condition("Ready", "False", valid.reason if valid.reason == "SwitchRefused" else "SpecInvalid", f"{valid.message} {still}"),

@@ -9,7 +9,7 @@ ORDER = ("SpecValid", "Paused", "StorageReady", "Ready", "Progressing")
 QUIET = frozenset({"NoDeployment", "NoClaim", "NoBrokerRuns", "ClaimPending", "NotPaused", "SpecInvalid", "Stopping"})
 """Reasons that tell nothing that another Event, or the next one, does not tell better."""
 
-PASSING = frozenset({"Creating", "RollingOut", "ScalingDown", "Starting", "Stopping", "WaitingForOldPod"})
+PASSING = frozenset({"Creating", "RollingOut", "Starting", "Stopping", "WaitingForOldPod"})
 """What is on its way and needs nobody."""
 
 USUAL = frozenset({("SpecValid", "Valid"), ("Paused", "NotPaused"), ("StorageReady", "Memory")})
@@ -39,16 +39,25 @@ def events(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Event]:
 
 
 def _happened(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
-    reason = str(after["reason"])
+    name, reason = after["type"], str(after["reason"])
     if before is None:
-        return reason not in QUIET and (after["type"], reason) not in USUAL
+        return reason not in QUIET and (name, reason) not in USUAL
     if before["reason"] == reason and before["status"] == after["status"]:
         return reason == "Invalid" and str(before["message"]) != str(after["message"])
-    return reason not in QUIET or (after["type"], reason) == ("Paused", "NotPaused")
+    if before["reason"] == "SpecInvalid" and name != "Ready" and _good(after):
+        return False  # it was not looked at before, so nothing became good
+    return reason not in QUIET or (name, reason) == ("Paused", "NotPaused")
 
 
 def _event(condition: Mapping[str, Any]) -> Event:
-    """Good is True for every condition but two: to be paused is neither, and to have arrived is False."""
+    return Event("Normal" if _good(condition) else "Warning", condition["reason"], condition["message"])
+
+
+def _good(condition: Mapping[str, Any]) -> bool:
+    """Whether nobody has to look. To be paused is neither good nor bad, and to have arrived is False."""
     reason, status = condition["reason"], condition["status"]
-    good = status == "True" or reason in PASSING | {"NotPaused", "Paused", "Complete", "KindNotServed"}
-    return Event("Normal" if good else "Warning", reason, condition["message"])
+    if reason in PASSING or condition["type"] == "Paused":
+        return True
+    if condition["type"] == "Progressing":
+        return reason in {"Complete", "KindNotServed", "Paused"}
+    return bool(status == "True")

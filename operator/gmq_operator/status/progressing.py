@@ -1,6 +1,7 @@
 """Progressing: what the spec asks for is on its way, has arrived, or is stuck."""
 
-from gmq_operator.status.condition import Condition
+from gmq_operator.status.condition import Condition, quoted
+from gmq_operator.status.rollout import Rollout
 from gmq_operator.status.view import View, refusals
 
 
@@ -14,15 +15,12 @@ def condition(view: View) -> Condition:
     if rollout is None:
         return _on("Creating", "The parts of the server are being created.")
     if rollout.deadline_exceeded and not rollout.complete:
-        why = view.trouble.message if view.trouble is not None else rollout.deadline_exceeded
-        return _not("Stuck", f"The pods of the last change did not become ready in time. {why}")
+        return _not("Stuck", f"The pods of the last change did not become ready in time. {_why(view, rollout)[1]}")
     if not rollout.current:
         return _on("RollingOut", "The Deployment was changed just now.")
-    if rollout.replicas > rollout.wanted and rollout.updated == rollout.replicas:
-        return _on("ScalingDown", f"{rollout.replicas} pods are there, {rollout.wanted} are asked for.")
-    if rollout.wanted and not rollout.complete:
-        return _on("RollingOut", f"{rollout.updated} of {rollout.wanted} pods are made as the spec asks now, {rollout.available} serve.")
-    if view.trouble is not None and view.trouble.passing and rollout.ready < rollout.wanted:
+    if rollout.replicas != rollout.wanted or (rollout.wanted and not rollout.complete):
+        return _rolling(view, rollout)
+    if view.trouble is not None and view.trouble.passing:
         return _on(view.trouble.reason, view.trouble.message)
     if view.not_served:
         kinds = ", ".join(f"{kind.kind} ({kind.api_version})" for kind in view.not_served)
@@ -30,6 +28,24 @@ def condition(view: View) -> Condition:
     return _not(
         "Complete", "Every part is as the spec asks." + ("" if rollout.ready >= rollout.wanted else " What is wrong is told by Ready.")
     )
+
+
+def _rolling(view: View, rollout: Rollout) -> Condition:
+    """Pods are replaced, added or taken away; what stops one of them is told at once, long before the Deployment gives up."""
+    reason, why = _why(view, rollout)
+    numbers = f"Pods made as the spec asks now: {rollout.updated} of {rollout.wanted}; pods that are ready: {rollout.ready}."
+    return _on(reason or "RollingOut", f"{numbers} {why}".rstrip())
+
+
+def _why(view: View, rollout: Rollout) -> tuple[str, str]:
+    """What stops the new pods, as reason and message. Ready tells it where too few are ready: it is not told twice."""
+    if rollout.ready < rollout.wanted:
+        return "", "What they wait for is told by Ready."
+    if rollout.failure:
+        return "PodsRefused", f"The cluster refuses to create the pods: {quoted(rollout.failure)}"
+    if view.trouble is not None and not view.trouble.passing:
+        return view.trouble.reason, view.trouble.message
+    return "", ""
 
 
 def _on(reason: str, message: str) -> Condition:

@@ -1,15 +1,14 @@
 """Ready: the broker that the spec asks for can be used."""
 
-from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, SERVICE
 from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import Rollout
 from gmq_operator.status.storage_ready import explains
-from gmq_operator.status.view import View, refusals
+from gmq_operator.status.view import NEEDED, View, refusals
 
 
 def condition(view: View, storage: Condition) -> Condition:
     """What keeps the broker from serving, the cause rather than its effects."""
-    if needed := view.refused(CONFIG_MAP, DEPLOYMENT, SERVICE):
+    if needed := view.refused(*NEEDED):
         return _not("ApplyRefused", f"The API server refused what the spec asks for. {refusals(needed)}")
     rollout = view.rollout
     if rollout is None:
@@ -18,8 +17,8 @@ def condition(view: View, storage: Condition) -> Condition:
     if rollout.wanted == 0:
         return Condition("Ready", "True", "ScaledToZero", "No broker runs, as spec.replicas is 0.")
     if _serves(rollout):
-        return Condition("Ready", "True", "Serving", f"{rollout.ready} of {rollout.wanted} brokers serve.")
-    count = f"{min(rollout.ready, rollout.wanted)} of {rollout.wanted} brokers serve."
+        return Condition("Ready", "True", "Serving", f"Pods that are ready: {rollout.ready} of {rollout.wanted}.")
+    count = f"Pods that are ready: {rollout.ready} of {rollout.wanted}."
     if rollout.failure and rollout.replicas < rollout.wanted:
         return _not("PodsRefused", f"{count} The cluster refuses to create the pods: {quoted(rollout.failure)}")
     if storage.status == "False" and explains(storage, view.trouble):

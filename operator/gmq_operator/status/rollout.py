@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gmq_operator.observed import DEPLOYMENT, Kind, Object, Observed
+from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, Kind, Object, Observed
 
 STORAGE_LABEL = "gmq.io/storage"
 """On the Deployment: the type of storage that it was made for."""
@@ -31,8 +31,6 @@ class Rollout(Struct, frozen=True):
     failure: str
     """Why pods could not be created; empty when they could."""
     selector: str
-    storage: str
-    """The type of storage it was made for; empty when nothing says so."""
 
 
 def rollout(observed: Observed) -> Rollout | None:
@@ -59,13 +57,21 @@ def rollout(observed: Observed) -> Rollout | None:
         deadline_exceeded=progressing.get("message", "") if progressing.get("reason") == "ProgressDeadlineExceeded" else "",
         failure=failure.get("message", "") if failure.get("status") == "True" else "",
         selector=_selector(spec.get("selector", {})),
-        storage=metadata.get("labels", {}).get(STORAGE_LABEL, ""),
     )
 
 
 def the_child(observed: Observed, kind: Kind) -> Object | None:
     """The one child of a kind of which a GmqServer has no more than one."""
     return next((child for (of, _), child in observed.children.items() if of == kind), None)
+
+
+def storage_in_use(observed: Observed) -> str:
+    """The type of storage that the children were made for; empty when there are none."""
+    for kind in (DEPLOYMENT, CONFIG_MAP):
+        child = the_child(observed, kind)
+        if child is not None and (used := child["metadata"].get("labels", {}).get(STORAGE_LABEL, "")):
+            return str(used)
+    return ""
 
 
 def _selector(selector: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """SpecValid: the spec keeps every rule, those included that need to know what runs."""
 
-from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, Observed
+from gmq_operator.observed import Observed
 from gmq_operator.spec import GmqServer, SpecError
 from gmq_operator.status.condition import Condition
-from gmq_operator.status.rollout import STORAGE_LABEL, the_child
+from gmq_operator.status.rollout import storage_in_use
 
 
 def condition(server: GmqServer | SpecError, observed: Observed) -> Condition:
@@ -28,15 +28,6 @@ def refused_switch(server: GmqServer, observed: Observed) -> str | None:
         f"spec.storage.type: this server keeps its messages in {used}, and {wanted} would not have them: nothing is carried over. "
         f"To leave them behind, set spec.storage.switchFrom to {used} (it {found}); else set spec.storage.type back to {used}."
     )
-
-
-def storage_in_use(observed: Observed) -> str:
-    """The type of storage that the children were made for; empty when there are none."""
-    for kind in (DEPLOYMENT, CONFIG_MAP):
-        child = the_child(observed, kind)
-        if child is not None and (used := child["metadata"].get("labels", {}).get(STORAGE_LABEL, "")):
-            return str(used)
-    return ""
 
 
 def _numbered(problems: list[str]) -> str:

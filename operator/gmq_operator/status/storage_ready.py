@@ -9,8 +9,8 @@ from kubernetes.utils.quantity import parse_quantity
 from gmq_operator.observed import CLAIM, Object
 from gmq_operator.spec import FilesystemStorage, MysqlStorage
 from gmq_operator.status.condition import Condition, quoted
-from gmq_operator.status.pods import Trouble, latest
 from gmq_operator.status.rollout import the_child
+from gmq_operator.status.trouble import Trouble, about, latest
 from gmq_operator.status.view import View, refusals
 
 RESIZING = frozenset({"Resizing", "FileSystemResizePending"})
@@ -42,8 +42,8 @@ def _database(view: View, mysql: MysqlStorage) -> Condition:
     if view.trouble is not None and view.trouble.reason == "NotServing":
         return _not(
             "DatabaseNotReached",
-            f"{view.trouble.message} Most likely it cannot use {where}: look at kubectl logs of that pod, whether the server runs and may "
-            f"be reached from the cluster, and at the user and password in the Secret {mysql.credentials_secret_ref.name}.",
+            f"{view.trouble.message}. Most likely it cannot use {where}: see whether the server runs and may be reached from the "
+            f"cluster, and the user and password in the Secret {mysql.credentials_secret_ref.name}.",
         )
     return Condition("StorageReady", "Unknown", "NoBrokerRuns", f"No broker runs that could say whether {where} can be reached.")
 
@@ -66,13 +66,21 @@ def _claim(view: View, asked: FilesystemStorage) -> Condition:
         return _not("VolumeLost", f"The volume of the claim {name} is gone: {claim.get('spec', {}).get('volumeName', 'unknown')}.")
     if status.get("phase") != "Bound":
         return _unbound(view, claim)
-    return _bound(asked, claim, refused, latest(_warnings_of_claim(view, name), {"VolumeResizeFailed", "FileSystemResizeFailed"}))
+    return _bound(
+        asked,
+        claim,
+        refused,
+        latest(about("PersistentVolumeClaim", name, view.observed.warnings), {"VolumeResizeFailed", "FileSystemResizeFailed"}),
+    )
 
 
 def _unbound(view: View, claim: Object) -> Condition:
     """A claim that has no volume."""
     name, wanted = claim["metadata"]["name"], claim.get("spec", {}).get("storageClassName")
-    cause = latest(_warnings_of_claim(view, name), {"ProvisioningFailed", "FailedBinding", "ClaimMisbound", "FailedScheduling"})
+    cause = latest(
+        about("PersistentVolumeClaim", name, view.observed.warnings),
+        {"ProvisioningFailed", "FailedBinding", "ClaimMisbound", "FailedScheduling"},
+    )
     if wanted and "storageclass" in cause.lower() and "not found" in cause:
         return _not(
             "StorageClassMissing",
@@ -80,7 +88,7 @@ def _unbound(view: View, claim: Object) -> Condition:
             "claim's class cannot be changed: delete the claim, which holds nothing yet, and set another storageClassName.",
         )
     if cause:
-        return _not("ProvisioningFailed", f"No volume could be made for the claim {name}: {quoted(cause, 600)}")
+        return _not("ProvisioningFailed", f"No volume could be made for the claim {name}: {quoted(cause)}")
     if not wanted:
         return _not(
             "NoStorageClass",
@@ -112,9 +120,7 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
     if refused:
         return _not("ClaimRefused", f"The claim {name} is used as it is. {refused}")
     if failed and _bytes(capacity) < _bytes(requested):
-        return _not(
-            "ExpansionFailed", f"The volume of claim {name} keeps its {capacity}; growing to {requested} failed: {quoted(failed, 600)}"
-        )
+        return _not("ExpansionFailed", f"The volume of claim {name} keeps its {capacity}; growing to {requested} failed: {quoted(failed)}")
     if _bytes(capacity) < _bytes(requested) or _bytes(asked.size) > _bytes(requested):
         return _is("Expanding", f"The volume of claim {name} grows from {capacity} to {asked.size}.{_resizing(claim.get('status', {}))}")
     return _is("Bound", f"The claim {name} has a volume of {capacity}.")
@@ -123,15 +129,6 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
 def _resizing(status: Mapping[str, Any]) -> str:
     told = [condition.get("message", "") for condition in status.get("conditions", ()) if condition.get("type") in RESIZING]
     return f" {quoted(told[-1], 300)}" if told and told[-1] else ""
-
-
-def _warnings_of_claim(view: View, name: str) -> list[Object]:
-    return [
-        event
-        for event in view.observed.warnings
-        if (about := event.get("regarding") or event.get("involvedObject") or {}).get("name") == name
-        and about.get("kind") == "PersistentVolumeClaim"
-    ]
 
 
 def _bytes(quantity: str) -> Decimal:

@@ -5,13 +5,14 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, SERVICE, SERVICE_MONITOR, Context, Kind, Observed
+from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, SECRET, SERVICE, SERVICE_MONITOR, Context, Kind, Observed
 from gmq_operator.spec import GmqServer
 from gmq_operator.status.condition import quoted
-from gmq_operator.status.pods import Trouble, worst
+from gmq_operator.status.pods import worst
 from gmq_operator.status.rollout import Rollout, rollout
+from gmq_operator.status.trouble import Trouble
 
-NEEDED = (CONFIG_MAP, DEPLOYMENT, SERVICE)
+NEEDED = (CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE)
 """Kinds without which a broker does not do what its spec asks. The claim has a condition of its own."""
 
 
@@ -35,7 +36,6 @@ def view(server: GmqServer, context: Context, observed: Observed, now: datetime)
     asked = (
         (DISRUPTION_BUDGET, server.spec.replicas > 1),
         (SERVICE_MONITOR, server.spec.monitoring.service_monitor),
-        (CLAIM, server.spec.storage.type == "filesystem"),
     )
     return View(
         server=server,
