@@ -22,6 +22,7 @@ from gmq.validate import LONGEST_PATH, check_name, quote
 DEFAULT_FILE = Path("/etc/gmq/gmq.json")
 USER_VARIABLE = "GMQ_AUTH_USER"
 PASSWORD_VARIABLE = "GMQ_AUTH_PASSWORD"  # noqa: S105  # the variable's name
+ANONYMOUS_VARIABLE = "GMQ_AUTH_ANONYMOUS"
 PORT_VARIABLE = "PORT"
 MYSQL_USER_VARIABLE = "GMQ_MYSQL_USER"
 MYSQL_PASSWORD_VARIABLE = "GMQ_MYSQL_PASSWORD"  # noqa: S105  # the variable's name
@@ -43,6 +44,7 @@ ORIGINAL_LIMITS = {
 }
 """Members of `limits`, and their names in the original's `queue`."""
 
+_FLAGS = ("true", "false")
 _REMEMBERED_NAMES = 10_000
 _NOTHING = QueuePolicy()
 
@@ -150,9 +152,11 @@ def parse(text: str, environ: Mapping[str, str], source: str) -> Config:
     storage_path = _storage_path(settings, reading)
     database = _database(settings, storage_type, environ, reading)
     checked = bool(users) or bool(settings.tls.client_ca)
-    _check_access(settings.auth, listen, reading, checked=checked)
-    if http is not None and http.interface != listen.interface:
-        _check_access(settings.auth, http, reading, checked=checked)
+    anonymous = _anonymous(settings.auth, environ, reading)
+    if not checked and not anonymous:
+        _check_loopback(listen, reading)
+        if http is not None and http.interface != listen.interface:
+            _check_loopback(http, reading)
     _check_policies(settings.policies, limits, reading)
     if reading.problems:
         raise ConfigError("\n".join(f"{source}: {problem}" for problem in reading.problems))
@@ -406,17 +410,28 @@ def _hosts(mysql: Mysql, reading: Reading) -> tuple[Host, ...]:
     return tuple(hosts)
 
 
-def _check_access(auth: Auth, listen: Listen, reading: Reading, *, checked: bool) -> None:
-    """`checked` tells whether clients have to show who they are."""
-    open_to_all = not checked and not listen.loopback and not auth.anonymous
+def _anonymous(auth: Auth, environ: Mapping[str, str], reading: Reading) -> bool:
+    """Whether clients need not show who they are, as the file or the environment says; an empty value counts as not set."""
+    text = environ.get(ANONYMOUS_VARIABLE)
+    if not text:
+        return auth.anonymous
+    if text not in _FLAGS:
+        reading.problem(ANONYMOUS_VARIABLE, f'is {quote(text)}; it must be "true" or "false"')
+    if "auth.anonymous" in reading.given:
+        reading.problem("auth.anonymous", f"and {ANONYMOUS_VARIABLE} set the same; keep one of them")
+    return text == "true"
+
+
+def _check_loopback(listen: Listen, reading: Reading) -> None:
+    """Refuse to listen beyond loopback: clients do not have to show who they are, and nobody said that this is meant."""
     place = f"{listen.section}.interface"
-    if open_to_all and reading.sound("auth", place, USER_VARIABLE, PASSWORD_VARIABLE):
+    if not listen.loopback and reading.sound("auth", place, USER_VARIABLE, PASSWORD_VARIABLE, ANONYMOUS_VARIABLE):
         where = quote(listen.interface) if listen.interface else '"" (all addresses)'
         reading.problem(
             place,
             f"is {where}, beyond loopback, and there is no authentication: set auth.user and auth.password_file "
             f"(or {USER_VARIABLE} and {PASSWORD_VARIABLE}) or tls.client_ca, "
-            "or set auth.anonymous to true to let in whoever reaches the port",
+            f"or set auth.anonymous (or {ANONYMOUS_VARIABLE}) to true to let in whoever reaches the port",
         )
 
 

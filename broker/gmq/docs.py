@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct, inspect
 
 from gmq.config import (
+    ANONYMOUS_VARIABLE,
     DEFAULT_FILE,
     MYSQL_PASSWORD_VARIABLE,
     MYSQL_USER_VARIABLE,
@@ -84,7 +85,8 @@ The user and the password for the database of the storage `mysql` may come from 
 All other environment variables that begin with `GMQ_` are ignored: Kubernetes makes some for a service of that name, such as
 `GMQ_PORT=tcp://10.0.0.1:4567`.
 
-Listening beyond loopback without authentication is refused, unless `auth.anonymous` is true. Without a section `http` HTTP is served on
+Listening beyond loopback without authentication is refused, unless `auth.anonymous` or the environment variable
+`{ANONYMOUS_VARIABLE}` is `true`; only one of them may be set. Without a section `http` HTTP is served on
 loopback, and where its port is taken the broker says so and serves TCP alone; a listener that is asked for and cannot be had stops
 the start.
 

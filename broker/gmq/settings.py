@@ -83,7 +83,8 @@ class Auth(Section, frozen=True, kw_only=True):
     anonymous: Annotated[
         bool,
         Meta(
-            description="Allow to listen beyond loopback without a user and password: whoever reaches the port may use the broker.",
+            description="Allow to listen beyond loopback without a user and password: whoever reaches the port may use the broker. "
+            "Or the environment variable `GMQ_AUTH_ANONYMOUS`, `true` or `false`.",
             examples=[True],
         ),
     ] = False

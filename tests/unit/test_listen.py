@@ -36,7 +36,17 @@ def test_listening_beyond_loopback_needs_authentication_or_consent(interface):
     assert "auth.user" in said, f"the message must name the way of authentication: {said}"
     assert "auth.anonymous" in said, f"the message must name the way of consent: {said}"
     assert not config({"network": network, "auth": {"anonymous": True}}).users
+    assert not config({"network": network}, {"GMQ_AUTH_ANONYMOUS": "true"}).users
+    for kept in ("", "false"):
+        assert "beyond loopback" in problem({"network": network}, {"GMQ_AUTH_ANONYMOUS": kept})
     assert config({"network": network, "auth": {"user": "a", "password": "b"}}).users
+
+
+def test_consent_in_the_environment_is_one_of_two_words_and_not_in_the_file_as_well():
+    said = problem({"network": {"interface": ""}}, {"GMQ_AUTH_ANONYMOUS": "yes"})
+    assert said == 'GMQ_AUTH_ANONYMOUS is "yes"; it must be "true" or "false"'
+    said = problem({"network": {"interface": ""}, "auth": {"anonymous": True}}, {"GMQ_AUTH_ANONYMOUS": "true"})
+    assert said == "auth.anonymous and GMQ_AUTH_ANONYMOUS set the same; keep one of them"
 
 
 @pytest.mark.parametrize(
