@@ -78,7 +78,6 @@ tools: $(SCANNER)/.installed $(SUPPLY)/.installed $(HELM)/.installed  ## install
 scan: $(STAMP) $(SCANNER)/.installed  ## look at the TLS of both listeners with sslyze
 	$(BIN)/pytest -n0 -rs tests/abuse/test_tls_scan.py $(ARGS)
 
-IMAGE ?= docker.io/library/gmq:dev
 .PHONY: image
 image:  ## build the container image, with docker or buildah (IMAGE=NAME:TAG; ARCHIVE=FILE writes it there as well)
 	@IMAGE="$(IMAGE)" ARCHIVE="$(ARCHIVE)" PYTHON_IMAGE="$(PYTHON_IMAGE)" BUILDER="$(BUILDER)" .ci/image
