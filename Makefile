@@ -47,6 +47,7 @@ check: $(STAMP)  ## format, lint, types and layers
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m gmq.docs --check docs/configuration.md
 	$(BIN)/python -m gmq_operator.crd --check charts/gmq/files
+	$(BIN)/python -m gmq_operator.docs --check docs/gmqserver.md
 	$(BIN)/python charts/reference.py --check
 
 .PHONY: format
@@ -125,8 +126,9 @@ docs: $(STAMP)  ## write docs/configuration.md from the settings' definitions
 	$(BIN)/python -m gmq.docs docs/configuration.md
 
 .PHONY: generate
-generate: docs  ## write what is made from definitions: docs/configuration.md, the GmqServer's definition, the chart's README and schema
+generate: docs  ## write what is made from definitions: docs/configuration.md, the GmqServer's definition and page, the chart's README and schema
 	$(BIN)/python -m gmq_operator.crd charts/gmq/files
+	$(BIN)/python -m gmq_operator.docs docs/gmqserver.md
 	$(BIN)/python charts/reference.py
 
 .PHONY: lock

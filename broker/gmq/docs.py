@@ -17,7 +17,7 @@ from gmq.config import (
     PORT_VARIABLE,
     USER_VARIABLE,
 )
-from gmq.document import Setting, settings_of
+from gmq.document import Setting, settings_of, struct_of
 from gmq.settings import ORIGINAL_STORAGE, Settings
 
 EXAMPLE = """\
@@ -133,20 +133,24 @@ def _section(setting: Setting) -> str:
     kind, is_list = _struct_of(setting.type)
     shape = " A list of objects:" if is_list else ""
     head = ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
-    rows = _rows(setting.name + ("[]" if is_list else ""), kind)
-    return "\n".join([f"### `{setting.name}`", "", f"{kind.__doc__}{shape}", "", *head, *rows, ""])
+    table = table_rows(setting.name + ("[]" if is_list else ""), kind)
+    return "\n".join([f"### `{setting.name}`", "", f"{kind.__doc__}{shape}", "", *head, *table, ""])
 
 
-def _rows(section: str, kind: type[Struct]) -> list[str]:
-    """The members of a section, and those of objects in it."""
-    rows: list[str] = []
+def table_rows(section: str, kind: type[Struct], whole: Sequence[type[Struct]] = ()) -> list[str]:
+    """The members of a section as rows of a table: member, type, default, range and meaning.
+
+    The members of objects in it have rows too, but for objects of the kinds in `whole`.
+    """
+    found: list[str] = []
     for member in settings_of(kind):
-        rows.append(_row(section, member))
-        if isinstance(member.type, inspect.StructType):
-            rows += _rows(f"{section}.{member.name}", member.type.cls)
+        found.append(table_row(section, member))
+        inner = struct_of(member.type)
+        if inner is not None and inner not in whole:
+            found += table_rows(f"{section}.{member.key}", inner, whole)
         elif isinstance(member.type, inspect.VarTupleType) and isinstance(member.type.item_type, inspect.StructType):
-            rows += _rows(f"{section}.{member.name}[]", member.type.item_type.cls)
-    return rows
+            found += table_rows(f"{section}.{member.key}[]", member.type.item_type.cls, whole)
+    return found
 
 
 def _struct_of(kind: inspect.Type) -> tuple[type[Struct], bool]:
@@ -158,11 +162,12 @@ def _struct_of(kind: inspect.Type) -> tuple[type[Struct], bool]:
     raise TypeError(f"a section cannot be of the type {kind}")
 
 
-def _row(section: str, setting: Setting) -> str:
+def table_row(section: str, setting: Setting) -> str:
+    """One member as a row of such a table."""
     default = setting.default if " " in setting.default else f"`{setting.default}`"  # with blanks it is prose
     if not setting.default:
         default = "required" if setting.required else "not set"
-    cells = [f"`{section}.{setting.name}`", setting.kind, default, setting.range, setting.description]
+    cells = [f"`{section}.{setting.key}`", setting.kind, default, setting.range, setting.description]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -104,7 +104,7 @@ class FilesystemStorage(Section, frozen=True, kw_only=True):
     when_deleted: Annotated[
         Literal["Retain", "Delete"],
         Meta(
-            description="What becomes of the claim when the server is deleted, or changes to another storage. Retain: it stays, and a "
+            description="What becomes of the claim when the server is deleted. Retain: it stays, and a "
             "server of the same name takes it up again. Delete: it goes, and the messages with it.",
             examples=["Delete"],
         ),
@@ -144,7 +144,7 @@ class Storage(Section, frozen=True, kw_only=True):
     type: Annotated[
         StorageType,
         Meta(
-            description="filesystem: on a volume, for one broker. mysql: in a database, for any number of brokers. memory: nowhere, "
+            description="filesystem: on a volume, for one broker. mysql: in a database, for any number of brokers. memory: "
             "they are lost when the broker stops. To change the type of a server that exists, set switchFrom too.",
             examples=["filesystem"],
         ),
@@ -168,7 +168,7 @@ class Auth(Section, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["Generated", "Secret", "Disabled"],
         Meta(
-            description="Generated: one user, whose name and password are in the Secret <name>-default-user, which the operator makes "
+            description="Generated: one user, whose name and password are in the Secret that status.binding names; the operator makes it "
             "once. Secret: the users of usersSecretRef. Disabled: whoever reaches the broker may use it.",
             examples=["Secret"],
         ),
@@ -246,7 +246,7 @@ class Policy(Section, frozen=True, kw_only=True):
     pattern: Annotated[
         QueuePattern,
         Meta(
-            description="A shell-style pattern for names of queues, case-sensitive: * any characters, ? one, [ab] one of these.",
+            description="A shell-style pattern for names of queues, case-sensitive: `*` any characters, `?` one, `[ab]` one of these.",
             examples=["orders.*"],
         ),
     ]
@@ -311,7 +311,7 @@ class Service(Section, frozen=True, kw_only=True):
         Meta(
             description="Networks that may connect, with the type LoadBalancer alone.",
             examples=[("192.0.2.0/24",)],
-            extra={"range": "networks in CIDR form", "default": "any"},
+            extra={"range": "networks in CIDR form", "default": "any network"},
         ),
     ] = ()
 

@@ -36,7 +36,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
         Rule("self.type == 'memory' || !has(self.memory)", "memory may be set only with the type memory"),
         Rule("self.type == 'filesystem' || !has(self.filesystem)", "filesystem may be set only with the type filesystem"),
         Rule("self.type == 'mysql' || !has(self.mysql)", "mysql may be set only with the type mysql"),
-        Rule("self.type != 'mysql' || has(self.mysql)", "mysql is missing; the type mysql needs it, with host and credentialsSecretRef"),
+        Rule("self.type != 'mysql' || has(self.mysql)", "mysql must be set with the type mysql, with host and credentialsSecretRef"),
         Rule("!has(self.switchFrom) || self.switchFrom != self.type", "switchFrom must be the type of before, not the one of now"),
         Rule(
             "self.type == oldSelf.type || (has(self.switchFrom) && self.switchFrom == oldSelf.type)",
