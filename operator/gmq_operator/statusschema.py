@@ -27,9 +27,7 @@ _ENDPOINT = {
     "type": "object",
     "required": ["name", "host", "port", "address"],
     "properties": {
-        "name": _text(
-            "The port of the Service: gmq, http or ops. What leads to it from outside the cluster has -external after that.", 253
-        ),
+        "name": _text("tcp, http or ops. What leads to it from outside the cluster has -external after that.", 253),
         "host": _text("The name or address to connect to.", 253),
         "port": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535, "description": "The port to connect to."},
         "address": _text("Both, as gmqclient takes them.", 300),

@@ -1,8 +1,9 @@
 """The ServiceMonitor, by which a Prometheus Operator scrapes the brokers."""
 
 from gmq_operator.observed import SERVICE_MONITOR
-from gmq_operator.resources import names, ops_service
+from gmq_operator.resources import names
 from gmq_operator.resources.labels import INSTANCE, labels
+from gmq_operator.resources.ops_service import COMPONENT
 from gmq_operator.resources.owner import Child, child
 from gmq_operator.spec import GmqServer
 
@@ -13,7 +14,7 @@ def service_monitor(server: GmqServer) -> Child:
         **child(server, SERVICE_MONITOR, names.service_monitor(server)),
         "spec": {
             "jobLabel": INSTANCE,
-            "selector": {"matchLabels": labels(server, ops_service.COMPONENT)},
+            "selector": {"matchLabels": labels(server, COMPONENT)},
             "endpoints": [{"port": "ops", "path": "/metrics", "relabelings": [{"targetLabel": "server", "replacement": server.name}]}],
         },
     }

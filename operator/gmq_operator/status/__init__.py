@@ -2,7 +2,6 @@
 
 from gmq_operator.status.compute import changed, compute
 from gmq_operator.status.events import Event, events
-from gmq_operator.status.rollout import STORAGE_LABEL
 from gmq_operator.status.spec_valid import refused_switch
 
-__all__ = ["STORAGE_LABEL", "Event", "changed", "compute", "events", "refused_switch"]
+__all__ = ["Event", "changed", "compute", "events", "refused_switch"]

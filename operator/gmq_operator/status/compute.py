@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from gmq_operator.observed import Context, Observed
+from gmq_operator.resources import default_user_name
 from gmq_operator.spec import GmqServer, SpecError
 from gmq_operator.status import paused, progressing, ready, spec_valid, storage_ready
 from gmq_operator.status.condition import Condition, render
@@ -12,6 +13,10 @@ from gmq_operator.status.endpoints import endpoints
 from gmq_operator.status.rollout import rollout
 from gmq_operator.status.view import view
 
+TYPES = ("Ready", "Progressing", "StorageReady", "SpecValid", "Paused")
+"""The conditions, in the order in which people read them."""
+KEYS = ("observedGeneration", "replicas", "readyReplicas", "selector", "endpoints", "binding")
+"""What else a status has."""
 LASTING = ("endpoints", "binding")
 """What stays as it was while the spec is bad: the children are as they were too."""
 
@@ -40,16 +45,22 @@ def compute(server: GmqServer | SpecError, context: Context, observed: Observed,
         conditions = [valid, *_of_good_spec(server, context, observed, now)]
         status["endpoints"] = endpoints(observed, tls=server.spec.tls is not None)
         if server.spec.auth.mode == "Generated":
-            status["binding"] = {"name": f"{server.name}-default-user"}
-    order = ("Ready", "Progressing", "StorageReady", "SpecValid", "Paused")
-    conditions.sort(key=lambda condition: order.index(condition.type))
+            status["binding"] = {"name": default_user_name(server)}
+    conditions.sort(key=lambda condition: TYPES.index(condition.type))
     status["conditions"] = render(conditions, generation, old.get("conditions") or (), now)
     return status
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a status has to be written."""
-    return dict(old) != dict(new)
+    """Whether a status has to be written. What others keep in the old one, such as conditions of their own, does not count."""
+    return _own(old) != _own(new)
+
+
+def _own(status: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: status[key] for key in KEYS if key in status}
+    own["conditions"] = [condition for condition in status.get("conditions") or () if condition.get("type") in TYPES]
+    own["conditions"].sort(key=lambda condition: TYPES.index(condition["type"]))
+    return own
 
 
 def _of_good_spec(server: GmqServer, context: Context, observed: Observed, now: datetime) -> list[Condition]:

@@ -4,14 +4,14 @@ from typing import Any
 
 from gmq_operator.observed import SERVICE, Object, Observed
 
-PORTS = ("tcp", "http", "ops")
-"""The names of the ports of the Services, and of the endpoints made from them."""
+PORTS = {"gmq": "tcp", "http": "http", "ops": "ops"}
+"""The endpoints by the names of the Services' ports."""
 
 
 def endpoints(observed: Observed, *, tls: bool) -> list[dict[str, Any]]:
     """One for each port of each Service, within the cluster and, with a load balancer that has an address, from outside.
 
-    `address` is what `gmqclient --server` takes, `url` what a browser, curl or a scraper takes.
+    `address` is what gmqclient takes, `url` what a browser, curl or a scraper takes.
     """
     services = [child for (kind, _), child in sorted(observed.children.items(), key=lambda item: item[0][1]) if kind == SERVICE]
     inside = [
@@ -30,7 +30,7 @@ def endpoints(observed: Observed, *, tls: bool) -> list[dict[str, Any]]:
 
 def _ports(service: Object) -> list[Any]:
     ports = [port for port in service.get("spec", {}).get("ports", ()) if port.get("name") in PORTS]
-    return sorted(ports, key=lambda port: PORTS.index(port["name"]))
+    return sorted(ports, key=lambda port: list(PORTS).index(port["name"]))
 
 
 def _hosts(service: Object) -> list[str]:
@@ -41,10 +41,10 @@ def _hosts(service: Object) -> list[str]:
 
 
 def _endpoint(port: str, host: str, number: int, *, tls: bool, suffix: str = "") -> dict[str, Any]:
+    name = PORTS[port]
+    secure = tls and name != "ops"  # probes and scrapers have no certificate
     address = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
-    endpoint: dict[str, Any] = {"name": port + suffix, "host": host, "port": number, "address": address}
-    if port != "tcp":
-        endpoint["url"] = f"{'https' if tls and port == 'http' else 'http'}://{address}"
-    if port != "ops":
-        endpoint["tls"] = tls
+    endpoint: dict[str, Any] = {"name": name + suffix, "host": host, "port": number, "address": address, "tls": secure}
+    if name != "tcp":
+        endpoint["url"] = f"{'https' if secure else 'http'}://{address}"
     return endpoint

@@ -1,6 +1,8 @@
 """The pods of a GmqServer: which of their troubles a person should know."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from gmq_operator.observed import Object, Observed
 from gmq_operator.status import containers
@@ -10,6 +12,9 @@ from gmq_operator.status.trouble import RANK, Pod, Trouble, pod_of
 
 SLOW_STOP = timedelta(seconds=30)
 """How long after the end of its grace period a pod may still be there: longer, and its node does not answer."""
+
+TIME_TO_START = timedelta(seconds=30)
+"""How long a broker may run without being ready until somebody should know. The broker needs a second where its journal is short."""
 
 
 def worst(observed: Observed, now: datetime) -> Trouble | None:
@@ -29,7 +34,7 @@ def _trouble_of(seen: Object, observed: Observed, now: datetime) -> Trouble | No
         return Trouble("PodEnded", f"Pod {pod.name} was ended by its node. {quoted(text)}")
     if phase == "Succeeded" or pod.condition("Ready").get("status") == "True":
         return None
-    return _in_container(pod) or _not_ready(pod, observed)
+    return _in_container(pod) or _not_ready(pod, observed, now)
 
 
 def _stopping(pod: Pod, stops: str, now: datetime) -> Trouble:
@@ -54,7 +59,7 @@ def _in_container(pod: Pod) -> Trouble | None:
     return None
 
 
-def _not_ready(pod: Pod, observed: Observed) -> Trouble:
+def _not_ready(pod: Pod, observed: Observed, now: datetime) -> Trouble:
     """A pod without a container in trouble, and yet not ready."""
     scheduled = pod.condition("PodScheduled")
     if scheduled.get("reason") in {"Unschedulable", "SchedulingGated"}:
@@ -69,11 +74,26 @@ def _not_ready(pod: Pod, observed: Observed) -> Trouble:
         return Trouble(
             "WaitingForOldPod", f"The broker in pod {pod.name} waits until the one before it lets go of the storage.", passing=True
         )
-    if any(not container.get("started", True) for container in pod.containers):
-        return Trouble("Starting", f"The broker in pod {pod.name} starts; a long journal takes a while to read.", passing=True)
+    if any(not container.get("started", True) or now - _running_since(container, now) < TIME_TO_START for container in pod.containers):
+        return Trouble("Starting", f"The broker in pod {pod.name} starts.", passing=True)
     said = quoted(pod.warning({"Unhealthy"}, "Readiness"), 300)
     return Trouble(
         "NotServing",
-        f"The broker in pod {pod.name} runs, and says that it cannot serve. {said} "
+        f"The broker in pod {pod.name} runs, and says that it cannot serve. {_likely(observed)} {said} "
         f"Why is in its log: kubectl logs -n {pod.namespace} {pod.name}",
     )
+
+
+def _running_since(container: Mapping[str, Any], now: datetime) -> datetime:
+    started = container.get("state", {}).get("running", {}).get("startedAt")
+    return now if started is None else datetime.fromisoformat(started)
+
+
+def _likely(observed: Observed) -> str:
+    match storage_in_use(observed):
+        case "filesystem":
+            return "It may be reading a long journal, or its volume may be full or failing."
+        case "mysql":
+            return "Most likely it cannot use its database."
+        case _:
+            return ""

@@ -1,14 +1,13 @@
 """How far the Deployment of a GmqServer is."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 
 from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, Kind, Object, Observed
-
-STORAGE_LABEL = "gmq.io/storage"
-"""On the Deployment: the type of storage that it was made for."""
+from gmq_operator.resources.labels import STORAGE
+from gmq_operator.spec import StorageType
 
 
 class Rollout(Struct, frozen=True):
@@ -65,13 +64,14 @@ def the_child(observed: Observed, kind: Kind) -> Object | None:
     return next((child for (of, _), child in observed.children.items() if of == kind), None)
 
 
-def storage_in_use(observed: Observed) -> str:
-    """The type of storage that the children were made for; empty when there are none."""
+def storage_in_use(observed: Observed) -> StorageType | None:
+    """The type of storage that the children were made for; None when there are none."""
     for kind in (DEPLOYMENT, CONFIG_MAP):
         child = the_child(observed, kind)
-        if child is not None and (used := child["metadata"].get("labels", {}).get(STORAGE_LABEL, "")):
-            return str(used)
-    return ""
+        if child is not None and (used := child["metadata"].get("labels", {}).get(STORAGE)) in get_args(StorageType):
+            found: StorageType = used
+            return found
+    return None
 
 
 def _selector(selector: Mapping[str, Any]) -> str:

@@ -20,12 +20,12 @@ def refused_switch(server: GmqServer, observed: Observed) -> str | None:
 
     Messages are not carried from one storage to another, so a change of the type has to name the type that is left.
     """
-    used, wanted, left = storage_in_use(observed), server.spec.storage.type, server.spec.storage.switch_from
-    if used in ("", wanted) or left == used:
+    used, storage = storage_in_use(observed), server.spec.storage
+    if used in (None, storage.type, storage.switch_from):
         return None
-    found = "is not set" if left is None else f"is {left}"
+    found = "is not set" if storage.switch_from is None else f"is {storage.switch_from}"
     return (
-        f"spec.storage.type: this server keeps its messages in {used}, and {wanted} would not have them: nothing is carried over. "
+        f"spec.storage.type: this server keeps its messages in {used}, and {storage.type} would not have them: nothing is carried over. "
         f"To leave them behind, set spec.storage.switchFrom to {used} (it {found}); else set spec.storage.type back to {used}."
     )
 

@@ -1,12 +1,10 @@
 """StorageReady: where messages are kept can be used."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 from gmq_operator.observed import CLAIM, Object
+from gmq_operator.quantity import parse_quantity
 from gmq_operator.spec import FilesystemStorage, MysqlStorage
 from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import the_child
@@ -42,7 +40,7 @@ def _database(view: View, mysql: MysqlStorage) -> Condition:
     if view.trouble is not None and view.trouble.reason == "NotServing":
         return _not(
             "DatabaseNotReached",
-            f"{view.trouble.message}. Most likely it cannot use {where}: see whether the server runs and may be reached from the "
+            f"{view.trouble.message} See whether the server of {where} runs and may be reached from the "
             f"cluster, and the user and password in the Secret {mysql.credentials_secret_ref.name}.",
         )
     return Condition("StorageReady", "Unknown", "NoBrokerRuns", f"No broker runs that could say whether {where} can be reached.")
@@ -103,7 +101,7 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
     name, spec = claim["metadata"]["name"], claim.get("spec", {})
     requested = spec.get("resources", {}).get("requests", {}).get("storage", "0")
     capacity = claim.get("status", {}).get("capacity", {}).get("storage", requested)
-    if _bytes(asked.size) < _bytes(requested):
+    if parse_quantity(asked.size) < parse_quantity(requested):
         return _not(
             "ShrinkRefused",
             f"spec.storage.filesystem.size is {asked.size}, and the claim {name} has {requested}: claims only grow. "
@@ -115,13 +113,13 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
             f"spec.storage.filesystem.storageClassName is {asked.storage_class_name}, and the claim {name} has "
             f"{spec.get('storageClassName')}, which cannot be changed. It is used as it is.",
         )
-    if refused and _bytes(asked.size) > _bytes(requested):
+    if refused and parse_quantity(asked.size) > parse_quantity(requested):
         return _not("ExpansionRefused", f"The claim {name} keeps its {requested}; {asked.size} was refused. {refused}")
     if refused:
         return _not("ClaimRefused", f"The claim {name} is used as it is. {refused}")
-    if failed and _bytes(capacity) < _bytes(requested):
+    if failed and parse_quantity(capacity) < parse_quantity(requested):
         return _not("ExpansionFailed", f"The volume of claim {name} keeps its {capacity}; growing to {requested} failed: {quoted(failed)}")
-    if _bytes(capacity) < _bytes(requested) or _bytes(asked.size) > _bytes(requested):
+    if parse_quantity(capacity) < parse_quantity(requested) or parse_quantity(asked.size) > parse_quantity(requested):
         return _is("Expanding", f"The volume of claim {name} grows from {capacity} to {asked.size}.{_resizing(claim.get('status', {}))}")
     return _is("Bound", f"The claim {name} has a volume of {capacity}.")
 
@@ -129,11 +127,6 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
 def _resizing(status: Mapping[str, Any]) -> str:
     told = [condition.get("message", "") for condition in status.get("conditions", ()) if condition.get("type") in RESIZING]
     return f" {quoted(told[-1], 300)}" if told and told[-1] else ""
-
-
-def _bytes(quantity: str) -> Decimal:
-    number: Decimal = parse_quantity(quantity)  # type: ignore[no-untyped-call]  # the package has no annotations
-    return number
 
 
 def _is(reason: str, message: str) -> Condition:

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, SECRET, SERVICE, SERVICE_MONITOR, Context, Kind, Observed
+from gmq_operator.observed import CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE, Context, Kind, Observed
+from gmq_operator.resources import unserved
 from gmq_operator.spec import GmqServer
 from gmq_operator.status.condition import quoted
 from gmq_operator.status.pods import worst
@@ -33,16 +34,12 @@ class View(Struct, frozen=True):
 
 def view(server: GmqServer, context: Context, observed: Observed, now: datetime) -> View:
     """Read what was observed."""
-    asked = (
-        (DISRUPTION_BUDGET, server.spec.replicas > 1),
-        (SERVICE_MONITOR, server.spec.monitoring.service_monitor),
-    )
     return View(
         server=server,
         observed=observed,
         rollout=rollout(observed),
         trouble=worst(observed, now),
-        not_served=tuple(kind for kind, wanted in asked if wanted and kind not in context.served),
+        not_served=tuple(unserved(server, context)),
     )
 
 
