@@ -1,0 +1,240 @@
+"""Makes the cluster have what a GmqServer asks for: one function, from what is there to what has to be done, again and again.
+
+Nothing is remembered that the cluster does not know, but for when something was last tried: the operator may be killed at any moment,
+and goes on where it was.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from gmq_operator.cache import SERVER, Cache, Key
+from gmq_operator.claims import grown
+from gmq_operator.cluster import Cluster, ClusterError, ConflictError, RefusedError
+from gmq_operator.metrics import Metrics
+from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, SECRET, Context, Kind, Object, Observed
+from gmq_operator.ownership import PredecessorError, foreign
+from gmq_operator.reports import post_events, warnings_of
+from gmq_operator.resources import Child, default_user, default_user_name, desired, differs, prunable
+from gmq_operator.spec import GmqServer, SpecError, parse
+from gmq_operator.status import changed, compute, events, refused_switch
+from gmq_operator.troubles import claim_waits, pods_wait, rolled_out, runs, trouble_age
+from gmq_operator.turns import Turns
+
+log = structlog.get_logger()
+
+SECRET_PERIOD: Final = 590.0
+"""Seconds between two attempts to create a generated user that may be there: the operator may not look. A little less than a resync."""
+SECRET_PERIOD_IN_TROUBLE: Final = 30.0
+"""The same while pods are not ready, which may be for want of that user."""
+SOONEST_LOOK: Final = 5.0
+LATEST_LOOK: Final = 60.0
+"""Seconds until a server whose pods are in trouble is looked at again: what is told of them in Events is not watched."""
+WAIT_FOR_PREDECESSOR: Final = 2.0
+WAIT_FOR_TURN: Final = 60.0
+
+Refusals = dict[tuple[Kind, str], str]
+
+
+class UnfinishedError(Exception):
+    """Not all of the children are as they should be; the status tells why, and it is tried again."""
+
+
+class Reconciler:
+    """Reconciles any GmqServer. `context` may be set anew when the cluster begins to serve a kind."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, context: Context, metrics: Metrics, wake: Callable[[Key], None]) -> None:
+        self.context = context
+        self._cluster = cluster
+        self._cache = cache
+        self._metrics = metrics
+        self._turns = Turns(time.monotonic, wake)
+        self._tried: dict[Key, tuple[str, float]] = {}
+        """When the generated user was last tried to be created, and the uid of the server."""
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile one; the seconds until it should be looked at again though nothing happens.
+
+        Raises:
+            UnfinishedError: the API server refused a part.
+            ClusterError: it could not be asked.
+        """
+        begun = time.monotonic()
+        result = "error"
+        try:
+            result, again = await self._reconcile(key)
+        except UnfinishedError:
+            result = "refused"
+            raise
+        finally:
+            self._metrics.reconciled(result, time.monotonic() - begun)
+        return again
+
+    async def _reconcile(self, key: Key) -> tuple[str, float | None]:
+        body = self._cache.server(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            # Its children go by themselves, and none must be made while they do.
+            self._turns.give_back(key)
+            self._tried.pop(key, None)
+            return "deleted", None
+        try:
+            server: GmqServer | SpecError = parse(body)
+        except SpecError as error:
+            server = error
+        refused: Refusals = {}
+        again: float | None = None
+        result = "invalid"
+        if isinstance(server, GmqServer):
+            result = self._held(key, server, body)
+            if result == "ok":
+                refused, again = await self._make(key, server, body)
+        observed = await self._observe(key, body, refused)
+        await self._report(server, observed)
+        if refused:
+            raise UnfinishedError("; ".join(f"{kind.kind} {name}: {text}" for (kind, name), text in refused.items()))
+        return result, _sooner(again, _next_look(observed))
+
+    def _held(self, key: Key, server: GmqServer, body: Object) -> str:
+        """Why the children are left as they are; ok where they are not."""
+        if server.spec.paused:
+            return "paused"
+        seen = Observed(body=body, children=self._cache.children(key))
+        return "ok" if refused_switch(server, seen) is None else "invalid"
+
+    async def _make(self, key: Key, server: GmqServer, body: Object) -> tuple[Refusals, float | None]:
+        """Create, apply and delete until the children are as desired; what was refused, and when to come again."""
+        again: float | None = None
+        refused: Refusals = {}
+        await self._make_user(key, server, refused)
+        children = self._cache.children(key)
+        for wanted in desired(server, self.context):
+            kind = _kind(wanted, self.context)
+            name = wanted["metadata"]["name"]
+            if kind == DEPLOYMENT and any(of == CONFIG_MAP for of, _ in refused):
+                continue  # pods would start with the old configuration, and take it for the new one
+            try:
+                if not await self._make_child(key, server, body, kind, wanted, children.get((kind, name))):
+                    again = _sooner(again, WAIT_FOR_TURN)
+            except PredecessorError:
+                again = WAIT_FOR_PREDECESSOR
+            except ConflictError:
+                raise
+            except RefusedError as error:
+                refused[kind, name] = str(error)
+        await self._prune(key, server, refused)
+        return refused, again
+
+    async def _make_user(self, key: Key, server: GmqServer, refused: Refusals) -> None:
+        """Create the generated user unless it is there, which only the attempt shows: the operator may not read Secrets."""
+        if server.spec.auth.mode != "Generated":
+            return
+        now = time.monotonic()
+        period = SECRET_PERIOD_IN_TROUBLE if pods_wait(self._cache.pods(key)) else SECRET_PERIOD
+        uid, tried = self._tried.get(key, ("", 0.0))
+        if uid == server.uid and now - tried < period:
+            return
+        try:
+            await self._cluster.create(SECRET, default_user(server, secrets.token_urlsafe(24)))
+            log.info("created", key=str(key), kind=SECRET.kind, name=default_user_name(server))
+        except ConflictError:
+            pass  # it is there
+        except RefusedError as error:
+            refused[SECRET, default_user_name(server)] = str(error)
+            return
+        self._tried[key] = server.uid, now
+
+    async def _make_child(self, key: Key, server: GmqServer, body: Object, kind: Kind, wanted: Child, live: Object | None) -> bool:
+        """Make one child as it is desired; False where it has to wait for its turn."""
+        name = wanted["metadata"]["name"]
+        if live is None:
+            live = await self._cluster.get(kind, server.namespace, name)  # what is not labelled as the operator's is not watched
+        if live is not None:
+            if (why := foreign(server, live)) is not None:
+                raise RefusedError(409, "AlreadyExists", why)
+            if "deletionTimestamp" in live["metadata"]:
+                return True  # its end is an event
+            if kind == CLAIM:
+                wanted = grown(wanted, live)
+            if not differs(wanted, live):
+                self._cache.put(kind, live)
+                if kind == DEPLOYMENT and rolled_out(live):
+                    self._turns.give_back(key)
+                return True
+            if kind == DEPLOYMENT and not self._may_restart(key, body, live):
+                log.info("waiting for another server's restart", key=str(key))
+                return False
+        made = await self._cluster.apply(kind, wanted)
+        self._cache.put(kind, made)
+        log.info("applied" if live is not None else "created", key=str(key), kind=kind.kind, name=name)
+        return True
+
+    def _may_restart(self, key: Key, body: Object, live: Object) -> bool:
+        """Whether the Deployment may be changed now: always for a changed spec; else it is the operator that changed."""
+        asked = (body.get("status") or {}).get("observedGeneration") != body["metadata"].get("generation")
+        return asked or not runs(live) or self._turns.take(key)
+
+    async def _prune(self, key: Key, server: GmqServer, refused: Refusals) -> None:
+        children = self._cache.children(key)
+        for kind, name in prunable(server, self.context, children):
+            live = children[kind, name]
+            if "deletionTimestamp" in live["metadata"]:
+                continue
+            try:
+                await self._cluster.delete(kind, server.namespace, name, uid=live["metadata"]["uid"])
+            except ConflictError:
+                continue  # another one by now: the watch tells
+            except RefusedError as error:
+                refused[kind, name] = str(error)
+            else:
+                log.info("deleted", key=str(key), kind=kind.kind, name=name)
+
+    async def _observe(self, key: Key, body: Object, refused: Refusals) -> Observed:
+        children, pods = self._cache.children(key), self._cache.pods(key)
+        warnings = await warnings_of(self._cluster, pods, children)
+        return Observed(body=body, children=children, pods=pods, warnings=warnings, refused=refused)
+
+    async def _report(self, server: GmqServer | SpecError, observed: Observed) -> None:
+        """Write the status where it changed, and tell in Events what happened."""
+        body = observed.body
+        old: Mapping[str, Any] = body.get("status") or {}
+        status = compute(server, self.context, observed, datetime.now(UTC))
+        if not changed(old, status):
+            return
+        metadata = body["metadata"]
+        written = {
+            "apiVersion": SERVER.api_version,
+            "kind": SERVER.kind,
+            # With the uid: what is told of this one must not be written to another one that was created under its name.
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "status": status,
+        }
+        try:
+            made = await self._cluster.apply(SERVER, written, subresource="status")
+        except RefusedError as error:
+            if error.status != 404:
+                raise
+            return  # deleted in the meantime
+        self._cache.put(SERVER, made)
+        try:
+            await post_events(self._cluster, body, events(old, status))
+        except ClusterError as error:
+            log.warning("an Event could not be posted", key=f"{metadata['namespace']}/{metadata['name']}", reason=str(error))
+
+
+def _kind(wanted: Child, context: Context) -> Kind:
+    return next(kind for kind in context.served if (kind.api_version, kind.kind) == (wanted["apiVersion"], wanted["kind"]))
+
+
+def _next_look(observed: Observed) -> float | None:
+    """Seconds until something may have to be told of pods or a claim in trouble; the longer it lasts the later."""
+    if not pods_wait(observed.pods) and not claim_waits(observed.children):
+        return None
+    return min(LATEST_LOOK, max(SOONEST_LOOK, trouble_age(observed.body, datetime.now(UTC)) / 4))
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
