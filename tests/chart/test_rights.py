@@ -59,14 +59,18 @@ def test_with_some_namespaces_there_are_no_rights_elsewhere(engine: Engine) -> N
     assert {(role["kind"], role["metadata"]["namespace"]) for role in roles} == {("Role", "shop"), ("Role", "billing")}
     assert not [item for item in objects if item["kind"] == "ClusterRoleBinding"]
     deployment = next(item for item in objects if item["kind"] == "Deployment")
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == ["--namespace=shop", "--namespace=billing"]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == [
+        "--log-level=info",
+        "--namespace=shop",
+        "--namespace=billing",
+    ]
 
 
 def test_with_all_namespaces_the_operator_is_told_none(engine: Engine) -> None:
     objects = manifests(engine.text({}))
     assert [role["kind"] for role in operators_roles(engine, "defaults")] == ["ClusterRole"]
     deployment = next(item for item in objects if item["kind"] == "Deployment")
-    assert "args" not in deployment["spec"]["template"]["spec"]["containers"][0]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["args"] == ["--log-level=info"]
 
 
 @pytest.mark.parametrize("case", CASES)
