@@ -77,6 +77,8 @@ def checkout(tmp_path: Path) -> Path:
     script.write_bytes(RELEASE_NOTES.read_bytes())
     script.chmod(0o755)
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "gmq"\nversion = "1.2.3"\n')
+    (tmp_path / "broker" / "gmq").mkdir(parents=True)
+    (tmp_path / "broker" / "gmq" / "__init__.py").write_text('__version__ = "1.2.3"\n')
     (tmp_path / "charts" / "gmq").mkdir(parents=True)
     (tmp_path / "charts" / "gmq" / "Chart.yaml").write_text('apiVersion: v2\nname: gmq\nversion: 1.2.3\nappVersion: "1.2.3"\n')
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n## [1.2.3]\n\n- Pears.\n\n## [1.2.2]\n\n- Apples.\n")
@@ -97,5 +99,5 @@ def test_a_release_whose_files_have_another_version_stops(checkout: Path) -> Non
     done = release_notes(checkout, "1.3.0")
     assert done.returncode == 1
     assert not done.stdout
-    for file in ("pyproject.toml", "charts/gmq/Chart.yaml", "CHANGELOG.md"):
+    for file in ("pyproject.toml", "broker/gmq/__init__.py", "charts/gmq/Chart.yaml", "CHANGELOG.md"):
         assert file in done.stderr, f"{file} has not the version of the release, and nothing is said:\n{done.stderr}"
