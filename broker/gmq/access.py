@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -30,26 +30,45 @@ EVERYTHING = (Rule(),)
 class Access:
     """One user's rights, shared by all connections of that user.
 
-    It is `replace`d when the rules change and `revoke`d when the user is gone or has another secret, for connections that are open too.
-    Decisions are made once for each queue.
+    It is `replace`d when the rules change and `revoke`d when the user is gone or has another secret, for connections that are open too;
+    what was begun before and goes on has to `follow` that. Decisions are made once for each queue.
     """
 
-    __slots__ = ("_decided", "_matchers", "_rules", "name", "revoked")
+    __slots__ = ("_decided", "_followers", "_matchers", "name", "revoked", "rules")
 
     def __init__(self, name: str, rules: Sequence[Rule] = EVERYTHING) -> None:
         self.name = name
         self.revoked = False
-        self.replace(rules)
+        self._followers: set[Callable[[], None]] = set()
+        self._set(rules)
 
     def replace(self, rules: Sequence[Rule]) -> None:
         """Other rules hold from now on."""
-        self._rules = tuple(rules)
+        if self.rules != tuple(rules):
+            self._set(rules)
+            self._tell()
+
+    def _set(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
         self._matchers = [(re.compile("|".join(map(fnmatch.translate, rule.queues))).match, frozenset(rule.rights)) for rule in rules]
         self._decided: dict[str, frozenset[str]] = {}
 
     def revoke(self) -> None:
         """Nothing is allowed any more: the user has to say again who it is."""
         self.revoked = True
+        self._tell()
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Call this whenever the user may do something else than before, until `forget`."""
+        self._followers.add(changed)
+
+    def forget(self, changed: Callable[[], None]) -> None:
+        """Call this no more."""
+        self._followers.discard(changed)
+
+    def _tell(self) -> None:
+        for changed in list(self._followers):
+            changed()
 
     def rights(self, queue: str) -> frozenset[str]:
         """What the user may do with a queue."""
@@ -67,11 +86,11 @@ class Access:
 
     def may_somewhere(self, right: Right) -> bool:
         """Whether there may be a queue with which the user may do this."""
-        return not self.revoked and any(right in rule.rights for rule in self._rules)
+        return not self.revoked and any(right in rule.rights for rule in self.rules)
 
     def may_everywhere(self, right: Right) -> bool:
         """Whether the user may do this with every queue, by a rule for all of them."""
-        return not self.revoked and any(right in rule.rights and "*" in rule.queues for rule in self._rules)
+        return not self.revoked and any(right in rule.rights and "*" in rule.queues for rule in self.rules)
 
     def check(self, right: Right, queues: Iterable[str]) -> None:
         """Refuse what is not allowed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gmq.access import Access
@@ -50,8 +50,23 @@ class Gate:
         return self._broker.take(queues, count, lease)
 
     def subscribe(self, queues: Sequence[str], count: int, lease: float | bool | None, wait: float) -> Outcome[Taken] | Waiter:  # noqa: FBT001  # as in Broker
+        """A take that waits ends with the refusal where the user may not take any more."""
         self.access.check("subscribe", queues)
-        return self._broker.subscribe(queues, count, lease, wait)
+        outcome = self._broker.subscribe(queues, count, lease, wait)
+        if isinstance(outcome, Waiter):
+            end = partial(self._end_refused, outcome)
+            self.access.follow(end)
+            outcome.future.add_done_callback(partial(self._forget, end))
+        return outcome
+
+    def _end_refused(self, waiter: Waiter) -> None:
+        try:
+            self.access.check("subscribe", waiter.queues)
+        except GmqError as error:
+            waiter.finish(error)
+
+    def _forget(self, end: Callable[[], None], _: Future[Taken]) -> None:
+        self.access.forget(end)
 
     def acknowledge(self, receipts: Sequence[str]) -> Outcome[Settled]:
         self.access.check_somewhere("subscribe")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,6 +92,18 @@ def over_http(broker: Broker, user: str, method: str, path: str, body: Any = Non
     return request(broker.http, method, path, None if body is None else json.dumps(body), sent)
 
 
+@contextmanager
+def stream(broker: Broker, user: str, query: str) -> Iterator[Iterator[Any]]:
+    """The events that a console of this user gets."""
+    connection = http.client.HTTPConnection(broker.http, timeout=20)
+    connection.request("GET", f"/events{query}", headers={"Authorization": f"Basic {base64.b64encode(f'{user}:pw'.encode()).decode()}"})
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    yield (json.loads(line[6:]) for line in response if line.startswith(b"data: "))
+    response.close()
+    connection.close()
+
+
 TCP: dict[str, dict[str, Any]] = {
     "publish": {"payload": ""}, "take from several": {"queues": True}, "acknowledge": {"receipt": WRONG_RECEIPT},
     "put back": {"receipt": WRONG_RECEIPT}, "extend": {"receipt": WRONG_RECEIPT, "lease": 1}, "set the policy": {"policy": {}},
@@ -170,10 +184,53 @@ def test_moves_and_dead_letters_need_the_right_to_publish_where_they_go(broker: 
         assert wire.done("M", queue, to="other-1")["count"] == 1
 
 
-def test_who_may_not_inspect_everything_sees_neither_metrics_nor_the_console(broker: Broker) -> None:
-    for path in ("/metrics", "/events"):
-        assert over_http(broker, "inspect", "GET", path).status == 403, f"{path} shows queues that this user may not inspect"
+def test_who_may_not_inspect_everything_sees_no_metrics(broker: Broker) -> None:
+    assert over_http(broker, "inspect", "GET", "/metrics").status == 403, "they show queues that this user may not inspect"
     assert over_http(broker, "everything", "GET", "/metrics").status == 200
+
+
+def test_the_console_shows_the_queues_that_its_user_may_inspect(broker: Broker, queue: str) -> None:
+    with connect(broker, "everything") as wire:
+        wire.publish(f"other-{queue}", b"x")
+    for path, kind, status in (
+        ("/events", "publish", 403), ("/events", "nothing", 403), (f"/events?queue={queue}", "elsewhere", 403),
+        (f"/events?queue={queue}", "publish", 403), ("/events?queue=none", "inspect", 403),
+    ):  # fmt: skip
+        reply = over_http(broker, kind, "GET", path)
+        assert (reply.status, reply.json["code"]) == (status, "forbidden"), f"{kind} sees {path}"
+    for kind, seen, hidden in (("inspect", queue, f"other-{queue}"), ("elsewhere", f"other-{queue}", queue)):
+        with stream(broker, kind, f"?search={queue}") as events:
+            view = next(events)
+            names = [row["queue"] for row in view["page"]["rows"]]
+            assert seen in names
+            assert hidden not in names, f"{kind} sees a queue that it may not inspect"
+            listed = over_http(broker, kind, "GET", "/v1/queues").json["total"]
+            assert view["sums"]["queues"] == listed, "the sums tell of other queues"
+        with stream(broker, kind, f"?queue={seen}") as events:
+            assert next(events)["detail"]["row"]["ready"] == 1
+    with stream(broker, "everything", f"?search={queue}") as events:
+        assert {row["queue"] for row in next(events)["page"]["rows"]} == {queue, f"other-{queue}"}
+
+
+def test_pages_of_the_list_are_full_of_what_their_user_may_inspect(broker: Broker, queue: str) -> None:
+    """Queues in between that are hidden take no place, and are not counted."""
+    own = sorted(f"{queue}-{number}" for number in range(7))
+    with connect(broker, "everything") as wire:
+        for name in own:
+            wire.publish(name, b"x")
+            wire.publish(f"hidden-{name}", b"x")
+    for sort in ("name", "ready"):
+        names: list[str] = []
+        after = ""
+        while True:
+            page = over_http(broker, "inspect", "GET", f"/v1/queues?search={queue}-&limit=3&sort={sort}{after}").json
+            assert page["total"] == 7
+            names += [one["queue"] for one in page["queues"]]
+            if page["next"] is None:
+                break
+            assert len(page["queues"]) == 3, "a page is not full"
+            after = f"&after={page['next']}"
+        assert names == own
 
 
 def test_credentials_are_asked_for_on_every_way_in(broker: Broker, queue: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from broker_process import SERVER, Broker
 from helpers_server import environment, wait_until
 from http_client import request
-from wire import Wire, one_shot
+from wire import Wire, b64, one_shot
 
 Start = Callable[..., Broker]
 
@@ -63,7 +66,7 @@ def test_changes_of_the_folder_hold_for_open_connections(start_broker: Start, tm
         mount(folder, {"shop": rule("subscribe"), "root": "pw", "new": "pw"})
         wait_until(lambda: shop.ask("P", "orders", payload="").get("code") == "forbidden", "the new rules hold on an open connection")
         assert shop.take("orders") == b"x"
-        assert gone.read()["count"] == 0, "a take that waits ends empty"
+        assert gone.read()["code"] == "unauthorized", "a take that waits ends with the refusal"
         assert gone.ended(), "the connection of a user who is gone is ended"
         assert root.done("L", "orders")
         login(broker, "new", "pw").close()
@@ -81,6 +84,36 @@ def basic(user: str, password: str) -> dict[str, str]:
 def is_let_in(broker: Broker, user: str, password: str) -> bool:
     with Wire(broker.host, broker.port) as wire:
         return wire.ask("H", auth={"user": user, "password": password})["confirmation"] == "Y"
+
+
+def test_takes_that_wait_end_when_their_user_may_not_take_any_more(start_broker: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "users"
+    users = {"gone": "pw", "shop": rule("subscribe"), "other": rule("subscribe")}
+    mount(folder, users)
+    broker = start_broker({"auth": {"users_directory": str(folder)}, "ops": {"enabled": True, "port": 0, "interface": "127.0.0.1"}})
+    path = "/v1/queues/orders/take?wait=60"
+    with (
+        login(broker, "shop", "pw") as shop, login(broker, "other", "pw") as other, ThreadPoolExecutor(2) as threads,
+        closing(http.client.HTTPConnection(broker.http, timeout=20)) as viewer,
+    ):  # fmt: skip
+        viewer.request("GET", "/events", headers=basic("gone", "pw"))
+        events = viewer.getresponse()
+        assert events.readline() == b"retry: 1000\n"
+        over_http = [threads.submit(request, broker.http, "POST", path, headers=basic(user, "pw")) for user in ("gone", "shop")]
+        shop.send("S", "orders", wait=60)
+        shop.send("S", "orders", wait=60, tag="t")
+        other.send("S", "orders", wait=60)
+        wait_until(lambda: b"gmq_waiting_consumers 5.0" in request(broker.ops, "GET", "/metrics").body, "five takes wait")
+        mount(folder, {"shop": rule("publish"), "other": users["other"]})
+        gone, refused = (one.result(20) for one in over_http)
+        assert (gone.status, gone.json["code"]) == (401, "unauthorized")
+        assert gone.headers["WWW-Authenticate"].startswith("Basic")
+        assert (refused.status, refused.json["code"]) == (403, "forbidden")
+        assert {shop.read()["code"], shop.read()["code"]} == {"forbidden"}
+        while events.readline():
+            pass
+        shop.publish("orders", b"x")
+        assert other.read()["payload"] == b64(b"x"), "a take of a user whose rules are the same goes on"
 
 
 def test_a_swapped_secret_with_the_user_and_the_password_is_taken_up(start_broker: Start, tmp_path: Path) -> None:

@@ -53,3 +53,21 @@ def test_other_rules_hold_at_once_and_a_revoked_user_may_nothing() -> None:
     with pytest.raises(GmqError) as refused:
         access.check("subscribe", ["orders"])
     assert refused.value.code == "unauthorized"
+
+
+def test_whoever_follows_is_told_of_other_rules_and_of_the_end() -> None:
+    access = Access("shop", [Rule(("orders",), ("publish",))])
+    told: list[bool] = []
+
+    def changed() -> None:
+        told.append(access.may("publish", "orders"))
+
+    access.follow(changed)
+    access.replace([Rule(("orders",), ("publish",))])
+    assert told == [], "the same rules are no change"
+    access.replace([Rule(("orders",), ("subscribe",))])
+    access.revoke()
+    assert told == [False, False]
+    access.forget(changed)
+    access.replace([])
+    assert told == [False, False]

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from gmq.access import Access, Rule
 from gmq.auth import Authenticator
 from gmq.broker import Broker
 from gmq.message import GmqError, Limits, Measure, QueuePolicy, Totals
 from gmq.server.http.lookout import Lookout
-from gmq.server.http.views import Meter, Query, parse_query
+from gmq.server.http.views import Meter, Query, Sight, View, parse_query
 from gmq.server.hub import Hub
 from gmq.storage.memory import MemoryStorage
 
@@ -87,11 +88,13 @@ def test_a_view_has_one_page_of_what_was_searched_for_sorted() -> None:
         storage.publish("other", [b"x"], 1, None)
         lookout = Lookout(hub, 0.0)
         await lookout.look()
-        first, last, most, one, none = queries = (
-            Query(search="team"), Query(search="team", page=99), Query(sort="ready", descending=True),
-            Query(queue="other"), Query(queue="no"),
-        )  # fmt: skip
-        views = await lookout.views(queries)
+        first, last, most, one, none = sights = [
+            Sight(query) for query in (
+                Query(search="team"), Query(search="team", page=99), Query(sort="ready", descending=True),
+                Query(queue="other"), Query(queue="no"),
+            )
+        ]  # fmt: skip
+        views = await lookout.views(sights)
         page = views[first].page
         assert page is not None
         assert (page.found, page.page, page.pages, len(page.rows)) == (250, 0, 3, 100)
@@ -114,6 +117,46 @@ def test_a_view_has_one_page_of_what_was_searched_for_sorted() -> None:
     run(work)
 
 
+def test_a_user_sees_the_queues_that_it_may_inspect_page_by_page() -> None:
+    async def work(hub: Hub, storage: WatchedStorage) -> None:
+        for number in range(250):
+            storage.publish(f"own.{number:03}", [b"x"], 1, None)
+            storage.publish(f"secret.{number:03}", [b"xx"] * 2, 4, None)
+        access = Access("shop", (Rule(("own.*",), ("inspect",)),))
+        lookout = Lookout(hub, 0.0)
+        await lookout.look()
+
+        async def seen(**query: Any) -> View:
+            sight = Sight(Query(**query), access)
+            return (await lookout.views([sight]))[sight]
+
+        names: list[str] = []
+        for number in range(3):
+            view = await seen(page=number)
+            assert view.sums is not None
+            assert (view.sums.queues, view.sums.ready, view.sums.bytes) == (250, 250, 250), "the sums are of what the user may inspect"
+            assert view.page is not None
+            assert (view.page.found, view.page.page, view.page.pages) == (250, number, 3)
+            names += [row.queue for row in view.page.rows]
+        assert names == [f"own.{number:03}" for number in range(250)]
+        page = (await seen(search="secret")).page
+        assert page is not None
+        assert (page.found, page.rows) == (0, [])
+        hidden, missing = await seen(queue="secret.001"), await seen(queue="secret.none")
+        assert hidden.detail is None
+        assert hidden.gone is missing.gone, "it shows that there is such a queue"
+        access.replace((Rule(("secret.00*",), ("inspect",)),))
+        view = await seen()
+        assert view.page is not None
+        assert [row.queue for row in view.page.rows] == [f"secret.{number:03}" for number in range(10)], "other rules hold at once"
+        everything = Sight(Query())
+        sums = (await lookout.views([everything]))[everything].sums
+        assert sums is not None
+        assert (sums.queues, sums.ready) == (500, 750)
+
+    run(work)
+
+
 def test_the_rates_of_all_queues_do_not_forget_those_that_are_gone() -> None:
     async def work(hub: Hub, storage: WatchedStorage) -> None:
         lookout = Lookout(hub, 0.0)
@@ -122,7 +165,7 @@ def test_the_rates_of_all_queues_do_not_forget_those_that_are_gone() -> None:
         storage.publish("short-lived", [b"x"] * 50, 50, None)
         storage.delete("short-lived")
         await lookout.look()
-        rates = (await lookout.views([Query()]))[Query()].rates
+        rates = (await lookout.views([Sight(Query())]))[Sight(Query())].rates
         assert rates is not None
         assert rates.published > 0
 
@@ -135,8 +178,8 @@ def test_a_view_tells_why_the_storage_does_not() -> None:
         storage.trouble = "the disk is full"
         lookout = Lookout(hub, 0.0)
         await lookout.look()
-        query = Query(queue="orders")
-        view = (await lookout.views([query]))[query]
+        sight = Sight(Query(queue="orders"))
+        view = (await lookout.views([sight]))[sight]
         assert view.broker.problem == "the disk is full"
         assert view.detail is None
         assert not view.gone, "a storage that does not answer has not said that the queue is gone"
@@ -148,6 +191,7 @@ def test_looking_at_ten_thousand_queues_lets_others_go_on() -> None:
     async def work(hub: Hub, storage: WatchedStorage) -> None:
         for number in range(MANY):
             storage.publish(f"team-{number % 40:02}.queue-{number:05}", [b"x"], 1, None)
+        some = Access("some", (Rule(("team-1*",), ("inspect",)),))
         longest = 0.0
         done = False
 
@@ -164,7 +208,8 @@ def test_looking_at_ten_thousand_queues_lets_others_go_on() -> None:
         lookout = Lookout(hub, 0.0)
         for _ in range(5):
             await lookout.look()
-            await lookout.views([Query(sort="ready", descending=True), Query(search="9"), Query(page=50)])
+            queries = (Query(sort="ready", descending=True), Query(search="9"), Query(page=50))
+            await lookout.views([Sight(query, access) for query in queries for access in (None, some)])
         done = True
         await task
         assert longest < LONGEST_BLOCK, f"others had to wait for {longest * 1000:.1f} ms of computing"

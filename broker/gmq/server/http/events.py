@@ -1,14 +1,15 @@
 """The stream of server-sent events that keeps consoles up to date.
 
-All viewers share one look at the broker in each tick, and while nobody views nothing is looked at. A viewer that does not keep up misses
+All viewers share one look at the broker in each tick, and while nobody views nothing is looked at. Each sees the queues that its user may
+inspect. A viewer that does not keep up misses
 events; one that takes nothing for long is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic, time
 
 import msgspec
@@ -17,9 +18,9 @@ from aiohttp import web
 
 from gmq.access import Access
 from gmq.message import GmqError
-from gmq.server.http.doorway import GATE, check_sees_all
+from gmq.server.http.doorway import GATE
 from gmq.server.http.lookout import Lookout
-from gmq.server.http.views import Query, View, parse_query
+from gmq.server.http.views import Query, Sight, View, parse_query
 from gmq.server.hub import Hub
 
 log = structlog.get_logger()
@@ -54,13 +55,36 @@ class Viewer:
         self.ended = False
         self._event: bytes | None = None
 
+    @property
+    def sight(self) -> Sight:
+        """What it looks at, and as whom."""
+        everything = self._access is None or self._access.may_everywhere("inspect")
+        return Sight(self.query, None if everything else self._access)
+
     def show(self, event: bytes) -> None:
-        """Send this next, instead of what was not sent yet; or the end, where the viewer's user may not see it any more."""
-        if self._access is not None and not self._access.may_everywhere("inspect"):
+        """Send this next, instead of what was not sent yet."""
+        if not self.ended:
+            self._event = event
+            self.news.set()
+
+    def check(self) -> None:
+        """End at once where the viewer's user may not see this any more."""
+        if self._access is not None and not may_see(self._access, self.query):
+            self._event = None
             self.end()
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Check now, and whenever the user may do something else than before."""
+        if self._access is None:
+            yield
             return
-        self._event = event
-        self.news.set()
+        self._access.follow(self.check)
+        try:
+            self.check()
+            yield
+        finally:
+            self._access.forget(self.check)
 
     def end(self) -> None:
         """Send what there is, and then the end."""
@@ -89,7 +113,12 @@ class Feed:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Stream events until the viewer goes, or the broker stops."""
         query = parse_query(request.query.items())
-        check_sees_all(request, "the console")
+        gate = request.get(GATE)
+        access = None if gate is None else gate.access
+        if access is not None and query.queue is not None:
+            access.check("inspect", (query.queue,))
+        elif access is not None:
+            access.check_somewhere("inspect")
         if self._stopped:
             raise GmqError("unavailable", "the broker stops")
         if len(self._viewers) >= MAX_VIEWERS:
@@ -97,11 +126,11 @@ class Feed:
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         await response.write(b"retry: %d\n\n" % RECONNECT)
-        gate = request.get(GATE)
-        viewer = Viewer(query, None if gate is None else gate.access)
+        viewer = Viewer(query, access)
         self._join(viewer)
         try:
-            await _send(response, viewer)
+            with viewer.followed():
+                await _send(response, viewer)
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()  # what it did not take is not to wait for it
@@ -163,10 +192,16 @@ class Feed:
 
 
 async def _show(lookout: Lookout, viewers: Sequence[Viewer]) -> None:
-    views = await lookout.views({viewer.query for viewer in viewers})
-    events = {query: event_of(view) for query, view in views.items()}
-    for viewer in viewers:
-        viewer.show(events[viewer.query])
+    sights = {viewer: viewer.sight for viewer in viewers}
+    views = await lookout.views(set(sights.values()))
+    events = {sight: event_of(view) for sight, view in views.items()}
+    for viewer, sight in sights.items():
+        viewer.show(events[sight])
+
+
+def may_see(access: Access, query: Query) -> bool:
+    """Whether there may be something for a user to see in what a viewer looks at."""
+    return access.may_somewhere("inspect") if query.queue is None else access.may("inspect", query.queue)
 
 
 async def _send(response: web.StreamResponse, viewer: Viewer) -> None:

@@ -15,7 +15,7 @@ from gmq.access import Access
 from gmq.gate import Gate
 from gmq.message import GmqError
 from gmq.server.http.doorway import GATE
-from gmq.server.http.problem import problem_response
+from gmq.server.http.problem import challenge, problem_response
 from gmq.server.http.sessions import Sessions
 from gmq.server.hub import Hub
 from gmq.tls import identity
@@ -23,7 +23,6 @@ from gmq.tls import identity
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))
 """What anybody may ask: whether the broker lives and can serve."""
 SEC_FETCH_SITE = istr("Sec-Fetch-Site")
-SEC_FETCH_MODE = istr("Sec-Fetch-Mode")
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
 """Ends of names that nobody outside can own."""
@@ -34,7 +33,6 @@ STATIC = "/static/"
 PAGES = frozenset(("/", "/docs"))
 """Pages for people, who are sent to the login page."""
 COOKIE = "gmq_session"
-CHALLENGE = 'Basic realm="gmq", charset="UTF-8"'
 
 
 class Guard:
@@ -155,8 +153,7 @@ def unauthorized(request: web.Request) -> web.Response:
     if request.rel_url.raw_path in PAGES and request.method in SAFE_METHODS and hdrs.AUTHORIZATION not in request.headers:
         return web.Response(status=303, headers={"Location": LOGIN.removeprefix("/")})
     response = problem_response("unauthorized", "wrong or missing credentials; send user and password as Basic, or a token as Bearer")
-    if request.headers.get(SEC_FETCH_MODE, "navigate") == "navigate":  # a script on a page gets its answer without a dialog
-        response.headers[hdrs.WWW_AUTHENTICATE] = CHALLENGE
+    challenge(request, response)
     return response
 
 

@@ -10,8 +10,11 @@ from operator import attrgetter
 from time import monotonic, time
 from typing import Any, Final, cast
 
+from msgspec import Struct
+
+from gmq.access import Access, Rule
 from gmq.message import GmqError, Measure, QueueInfo, Totals
-from gmq.server.http.views import PAGE, RATE_PAUSE, Detail, Meter, Page, Query, Rates, Row, Sums, View, state_of
+from gmq.server.http.views import PAGE, RATE_PAUSE, Detail, Meter, Page, Query, Rates, Row, Sight, Sums, View, state_of
 from gmq.server.hub import Hub
 from gmq.storage.base import Outcome, T
 
@@ -49,6 +52,16 @@ class Pace:
             self._began = monotonic()
 
 
+class Part(Struct):
+    """The queues that some users may inspect, by name. `rules` are those by which they may, empty for all queues."""
+
+    rules: tuple[Rule, ...]
+    queues: list[Measure]
+    sums: Sums
+    rates: Rates | None
+    pages: dict[Query, Page] = {}
+
+
 class Lookout:
     """The broker as it was at the last look, and what viewers see of it.
 
@@ -63,10 +76,9 @@ class Lookout:
         self._asked: dict[str, Future[Any]] = {}  # where no answer came in time, by the queue, "" for all of them
         self._meter = Meter()  # of all queues
         self._meters: dict[str, Meter] = {}
-        self._queues: list[Measure] | None = None  # by name; None where the storage does not tell
-        self._sums: Sums | None = None
-        self._rates: Rates | None = None
-        self._pages: dict[Query, Page] = {}
+        self._meters_of_users: dict[Access, Meter] = {}  # of the queues that each may inspect
+        self._all: Part | None = None  # None where the storage does not tell
+        self._parts: dict[Access, Part] = {}
         self._details: dict[str, Detail | None] = {}
         self._pace = Pace()
         self._patient_until = 0.0
@@ -80,28 +92,45 @@ class Lookout:
         """Look at all queues from far, and forget what was seen."""
         self._pace = Pace()
         self._patient_until = monotonic() + PATIENCE
-        self._queues = self._sums = self._rates = None
-        self._pages = {}
+        self._all = None
+        self._parts = {}
         self._details = {}
         recent = monotonic() - RATE_PAUSE
         self._meters = {queue: meter for queue, meter in self._meters.items() if meter.used > recent}
-        self._queues = await (self._measured() if self._storage.immediate else self._counted())
-        if self._queues is not None:
-            await self._sum(self._queues)
+        self._meters_of_users = {user: meter for user, meter in self._meters_of_users.items() if meter.used > recent}
+        queues = await (self._measured() if self._storage.immediate else self._counted())
+        if queues is not None:
+            self._all = await self._sum(queues, (), self._storage.departed, self._meter)
 
-    async def views(self, queries: Iterable[Query]) -> dict[Query, View]:
+    async def views(self, sights: Iterable[Sight]) -> dict[Sight, View]:
         """What viewers see."""
         self._pace.resume()
         self._patient_until = monotonic() + PATIENCE
-        return {query: await self._view(query) for query in queries}
+        return {sight: await self._view(sight.query, sight.access) for sight in sights}
 
-    async def _view(self, query: Query) -> View:
-        view = View(time(), state_of(self._hub, self._started), self._sums, self._rates)
+    async def _view(self, query: Query, access: Access | None) -> View:
+        part = self._all if access is None else await self._part(access)
+        view = View(time(), state_of(self._hub, self._started))
+        if part is not None:
+            view.sums, view.rates = part.sums, part.rates
         if query.queue is not None:
-            view.detail, view.gone = await self._closely(query.queue)
-        elif self._queues is not None:
-            view.page = await self._page(query, self._queues)
+            if access is None or access.may("inspect", query.queue):
+                view.detail, view.gone = await self._closely(query.queue)
+        elif part is not None:
+            view.page = await self._page(query, part)
         return view
+
+    async def _part(self, access: Access) -> Part | None:
+        """What a user sees by the rules that hold now."""
+        part, rules = self._parts.get(access), access.rules
+        if self._all is not None and (part is None or part.rules is not rules):
+            queues: list[Measure] = []
+            for start in range(0, len(self._all.queues), CHUNK):
+                queues += [one for one in self._all.queues[start : start + CHUNK] if access.may("inspect", one.queue)]
+                await self._pace.breathe()
+            meter = self._meters_of_users.setdefault(access, Meter())
+            part = self._parts[access] = await self._sum(queues, rules, Totals(), meter)
+        return part
 
     # All queues
 
@@ -134,10 +163,10 @@ class Lookout:
                 await self._pace.breathe()
         return found
 
-    async def _sum(self, queues: Sequence[Measure]) -> None:
-        sums = self._sums = Sums(len(queues))
+    async def _sum(self, queues: list[Measure], rules: tuple[Rule, ...], departed: Totals, meter: Meter) -> Part:
+        sums = Sums(len(queues))
         totals = Totals()
-        totals.add(self._storage.departed)
+        totals.add(departed)
         for start in range(0, len(queues), CHUNK):
             for one in queues[start : start + CHUNK]:
                 sums.ready += one.ready
@@ -146,16 +175,16 @@ class Lookout:
                 sums.bytes += one.bytes
                 totals.add(one.totals)
             await self._pace.breathe()
-        self._rates = self._meter.rates(totals, monotonic())
+        return Part(rules, queues, sums, meter.rates(totals, monotonic()))
 
-    async def _page(self, query: Query, queues: Sequence[Measure]) -> Page:
-        if query not in self._pages:
-            found = await self._found(query, queues)
+    async def _page(self, query: Query, part: Part) -> Page:
+        if query not in part.pages:
+            found = await self._found(query, part.queues)
             pages = max(1, -(-len(found) // PAGE))
             page = min(query.page, pages - 1)
             rows = [self._row(one) for one in found[page * PAGE : (page + 1) * PAGE]]
-            self._pages[query] = Page(len(found), page, pages, rows)
-        return self._pages[query]
+            part.pages[query] = Page(len(found), page, pages, rows)
+        return part.pages[query]
 
     async def _found(self, query: Query, queues: Sequence[Measure]) -> list[Measure]:
         """The queues that a search is for, sorted."""

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import UNSET, Struct, UnsetType
+from multidict import istr
 
 from gmq.message import GmqError
 
@@ -32,6 +33,8 @@ STATUS = {
 COMMON_HEADERS = (("Server", "gmq"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 CODE: Final = web.ResponseKey("code", str)
 """The code of an error, for who counts them."""
+SEC_FETCH_MODE = istr("Sec-Fetch-Mode")
+CHALLENGE = 'Basic realm="gmq", charset="UTF-8"'
 RETRY_AFTER = "1"
 """Seconds after which a request that could not be served now is worth another try."""
 
@@ -82,10 +85,19 @@ def refusal(error: GmqError, **members: Any) -> web.Response:
     return problem_response(error.code, error.text, **members)
 
 
+def challenge(request: web.Request, response: web.Response) -> None:
+    """Ask for credentials; a script on a page gets its answer without a dialog."""
+    if request.headers.get(SEC_FETCH_MODE, "navigate") == "navigate":
+        response.headers[hdrs.WWW_AUTHENTICATE] = CHALLENGE
+
+
 def answer(request: web.Request, error: Exception) -> web.StreamResponse:
     """The reply to a request that failed, whatever with: the framework's own errors are problem details too."""
     if isinstance(error, GmqError):
-        return refusal(error)
+        response = refusal(error)
+        if error.code == "unauthorized":
+            challenge(request, response)
+        return response
     if isinstance(error, web.HTTPException):
         return _of_framework(request, error)
     log.error("request failed", method=request.method, path=request.path, exc_info=error)

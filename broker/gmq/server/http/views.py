@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, structs
 
 import gmq
+from gmq.access import Access
 from gmq.message import QueuePolicy, Totals, refuse
 from gmq.server.hub import Hub
 
@@ -29,6 +30,13 @@ class Query(Struct, frozen=True):
     sort: str = "name"
     descending: bool = False
     page: int = 0
+
+
+class Sight(Struct, frozen=True):
+    """What one viewer looks at, as a user who may inspect some of the queues only; None may inspect all of them."""
+
+    query: Query
+    access: Access | None = None
 
 
 class Rates(Struct, frozen=True):
@@ -69,7 +77,7 @@ class Page(Struct, frozen=True):
 
 
 class Sums(Struct):
-    """All queues together."""
+    """All queues that the viewer may inspect together."""
 
     queues: int = 0
     ready: int = 0

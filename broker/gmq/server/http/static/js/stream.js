@@ -61,7 +61,7 @@ export class Stream {
     this.#close();
     this.#retry = setTimeout(() => this.#open(), RETRY);
     const retry = this.#retry;
-    const why = await reason();
+    const why = await reason(this.#address);
     if (retry === this.#retry && this.#source === null) this.onState("away", why);
   }
 
@@ -79,16 +79,26 @@ export class Stream {
 }
 
 /** Why there is no stream. */
-async function reason() {
+async function reason(address) {
   try {
     const response = await fetch("readyz", { cache: "no-store", signal: AbortSignal.timeout(RETRY * 3) });
     if (response.ok) {
       await userOfSession();
-      return "The broker answers, but its stream of news ended.";
+      return (await refusal(address)) || "The broker answers, but its stream of news ended.";
     }
     const answer = await response.json();
     return `The broker is not ready: ${answer.reasons.join("; ")}.`;
   } catch {
     return "The broker cannot be reached.";
   }
+}
+
+/** What the broker says where it refuses the stream; nothing where it does not. */
+async function refusal(address) {
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), RETRY * 3);
+  const response = await fetch(address, { cache: "no-store", signal: stop.signal });
+  if (!response.ok) return `The broker refuses: ${(await response.json()).detail}.`;
+  stop.abort();
+  return "";
 }
