@@ -13,7 +13,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 RUN find /opt/gmq/lib -type d \( -name tests -o -name test -o -path '*/kubernetes/aio' \) -prune -exec rm -rf {} + \
     && find /opt/gmq/lib -type f \( -name '*.py[ixd]' -o -name '*.pyx.in' -o -name '*.c' -o -name '*.h' \) -delete \
     && find /opt/gmq/lib -type f -name '*.so' -exec strip --strip-unneeded {} + \
-    && /opt/gmq/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/gmq/lib
+    && /opt/gmq/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/gmq/lib
 
 # GMQ itself, in a layer of its own: another version of it is a small download.
 FROM dependencies AS application

@@ -28,8 +28,7 @@ def helm() -> str | None:
 
 def image_values(image: str = IMAGE) -> dict[str, Any]:
     repository, _, tag = image.rpartition(":")
-    registry, _, name = repository.partition("/")
-    return {"image": {"registry": registry, "repository": name, "tag": tag, "pullPolicy": "IfNotPresent"}}
+    return {"image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}}
 
 
 def run_helm(*arguments: str, namespace: str = SYSTEM, values: dict[str, Any] | None = None, timeout: float = 2 * PATIENCE) -> str:
