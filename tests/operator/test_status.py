@@ -277,6 +277,15 @@ def test_a_claim_that_is_not_what_is_asked_for_is_told(
     assert told(found["StorageReady"]) == outcome, found["StorageReady"]
     assert says in found["StorageReady"]["message"]
     assert told(found["Ready"]) == ("True", "Serving"), "a claim that serves as it is does not make the broker unready"
+    if outcome[1] in {"ShrinkRefused", "ExpansionRefused", "ClaimRefused"}:
+        assert told(found["Progressing"]) == outcome, "what was asked for has not arrived"
+
+
+def test_a_claim_that_is_refused_at_first_is_why_the_server_is_not_ready() -> None:
+    refused = {(CLAIM, "no-claim-data"): 'persistentvolumeclaims "no-claim-data" is forbidden: exceeded quota'}
+    found = conditions(server("no-claim", FILESYSTEM), seen("no-claim", storage="filesystem", refused=refused))
+    assert told(found["StorageReady"]) == told(found["Ready"]) == ("False", "ClaimNotCreated")
+    assert "exceeded quota" in found["Ready"]["message"]
 
 
 def test_an_expansion_that_fails_later_is_told_with_the_cause() -> None:

@@ -8,7 +8,7 @@ from gmq_operator.observed import Context, Observed
 from gmq_operator.resources import default_user_name
 from gmq_operator.spec import GmqServer, SpecError
 from gmq_operator.status import paused, progressing, ready, spec_valid, storage_ready
-from gmq_operator.status.condition import Condition, render
+from gmq_operator.status.condition import Condition, quoted, render
 from gmq_operator.status.endpoints import endpoints
 from gmq_operator.status.rollout import rollout
 from gmq_operator.status.view import view
@@ -66,14 +66,16 @@ def _own(status: Mapping[str, Any]) -> dict[str, Any]:
 def _of_good_spec(server: GmqServer, context: Context, observed: Observed, now: datetime) -> list[Condition]:
     seen = view(server, context, observed, now)
     storage = storage_ready.condition(seen)
-    return [ready.condition(seen, storage), progressing.condition(seen), storage, paused.condition(paused=server.spec.paused)]
+    return [ready.condition(seen, storage), progressing.condition(seen, storage), storage, paused.condition(paused=server.spec.paused)]
 
 
 def _of_bad_spec(valid: Condition, serving: int) -> list[Condition]:
     still = f"Nothing was changed; pods that are ready: {serving}." if serving else "Nothing was made or changed."
     return [
         valid,
-        Condition("Ready", "False", valid.reason if valid.reason == "SwitchRefused" else "SpecInvalid", f"{valid.message} {still}"),
+        Condition(
+            "Ready", "False", valid.reason if valid.reason == "SwitchRefused" else "SpecInvalid", f"{quoted(valid.message, 900)} {still}"
+        ),
         Condition("Progressing", "False", "SpecInvalid", "The operator waits for a spec that keeps the rules: see SpecValid."),
         Condition("StorageReady", "Unknown", "SpecInvalid", "Not looked at while the spec breaks rules: see SpecValid."),
     ]

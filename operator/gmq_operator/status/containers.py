@@ -89,7 +89,8 @@ def _of_secret(said: str, pod: Pod) -> Trouble | None:
     if (found := MISSING_SECRET.search(said)) is not None:
         return Trouble(
             "SecretMissing",
-            f"Pod {pod.name} waits for the Secret {found['name']}, which is not there. Create it; the pod then starts by itself.",
+            f"Pod {pod.name} waits for the Secret {found['name']}, which is not there. "
+            "Create it; the pod then starts by itself within two minutes.",
         )
     if (found := MISSING_KEY.search(said)) is not None:
         key = found["key"] or found["variable"]

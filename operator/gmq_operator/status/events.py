@@ -40,6 +40,8 @@ def events(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Event]:
 
 def _happened(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
     name, reason = after["type"], str(after["reason"])
+    if name == "Ready" and reason in PASSING:
+        return False  # Progressing tells
     if before is None:
         return reason not in QUIET and (name, reason) not in USUAL
     if before["reason"] == reason and before["status"] == after["status"]:

@@ -1,15 +1,17 @@
 """Progressing: what the spec asks for is on its way, has arrived, or is stuck."""
 
+from gmq_operator.observed import CLAIM
 from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import Rollout
+from gmq_operator.status.storage_ready import NOT_AS_ASKED
 from gmq_operator.status.view import View, refusals
 
 
-def condition(view: View) -> Condition:
-    """Where the last change is."""
+def condition(view: View, storage: Condition) -> Condition:
+    """Where the last change is; what StorageReady and Ready tell is not told again."""
     if view.server.spec.paused:
         return _not("Paused", "Changes of the spec are not applied while spec.paused is true.")
-    if refused := view.refused():
+    if refused := {key: text for key, text in view.refused().items() if key[0] != CLAIM}:
         return _not("ApplyRefused", f"The API server refused a part of what the spec asks for; it is tried again. {refusals(refused)}")
     rollout = view.rollout
     if rollout is None:
@@ -22,6 +24,8 @@ def condition(view: View) -> Condition:
         return _rolling(view, rollout)
     if view.trouble is not None and view.trouble.passing:
         return _on(view.trouble.reason, view.trouble.message)
+    if storage.reason in NOT_AS_ASKED:
+        return _not(storage.reason, "Every part but the claim is as the spec asks. What is wrong with the claim is told by StorageReady.")
     if view.not_served:
         kinds = ", ".join(f"{kind.kind} ({kind.api_version})" for kind in view.not_served)
         return _not("KindNotServed", f"All is as the spec asks, but for what this cluster does not know: {kinds}.")

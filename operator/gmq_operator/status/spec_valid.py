@@ -2,7 +2,7 @@
 
 from gmq_operator.observed import Observed
 from gmq_operator.spec import GmqServer, SpecError
-from gmq_operator.status.condition import Condition
+from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import storage_in_use
 
 
@@ -32,5 +32,5 @@ def refused_switch(server: GmqServer, observed: Observed) -> str | None:
 
 def _numbered(problems: list[str]) -> str:
     if len(problems) == 1:
-        return problems[0]
-    return f"{len(problems)} problems: " + " ".join(f"({number}) {problem}" for number, problem in enumerate(problems, 1))
+        return quoted(problems[0])
+    return f"{len(problems)} problems: " + " ".join(f"({number}) {quoted(problem)}" for number, problem in enumerate(problems, 1))

@@ -16,6 +16,10 @@ CLAIM_TROUBLES = frozenset({"Unschedulable", "VolumeNotMounted", "NotServing", "
 """What pods have when their storage is not ready."""
 
 
+NOT_AS_ASKED = frozenset({"ShrinkRefused", "ExpansionRefused", "ExpansionFailed", "ClassChangeRefused", "ClaimRefused"})
+"""Reasons of a claim that may be used as it is, and is not what the spec asks for."""
+
+
 def condition(view: View) -> Condition:
     """By the type of storage."""
     storage = view.server.spec.storage
@@ -28,9 +32,7 @@ def condition(view: View) -> Condition:
 
 def explains(storage: Condition, trouble: Trouble | None) -> bool:
     """Whether storage that is not ready is why pods are not: a resize that was refused hinders none, nor does it pull an image."""
-    return storage.reason not in {"ShrinkRefused", "ExpansionRefused", "ClassChangeRefused"} and (
-        trouble is None or trouble.reason in CLAIM_TROUBLES
-    )
+    return storage.reason not in NOT_AS_ASKED and (trouble is None or trouble.reason in CLAIM_TROUBLES)
 
 
 def _database(view: View, mysql: MysqlStorage) -> Condition:
@@ -51,7 +53,7 @@ def _claim(view: View, asked: FilesystemStorage) -> Condition:
     claim = the_child(view.observed, CLAIM)
     if claim is None:
         if refused:
-            return _not("ClaimRefused", f"The API server refused the claim. {refused}")
+            return _not("ClaimNotCreated", f"The API server refused the claim. {refused}")
         return _not("NoClaim", "The claim is not there yet.")
     name, status = claim["metadata"]["name"], claim.get("status", {})
     if "deletionTimestamp" in claim["metadata"]:
