@@ -18,12 +18,12 @@ from helpers_server import EXIT_TIMEOUT, Network, environment, own_network, wait
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 PORT = 4567
 
 _BLOCK = re.compile(r"<!-- quickstart(?:: (?P<kind>\w+))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCKS = list(_BLOCK.finditer(README))
-_LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+HERE = [block for block in BLOCKS if block["kind"] != "cluster"]
+"""What is typed on one machine; tests/cluster runs the rest."""
 
 
 def commands(block: re.Match[str]) -> str:
@@ -78,7 +78,7 @@ def quick_start(folder: Path) -> None:
     assert not reachable(), (
         f"port {PORT}, which the README uses, is taken on this machine: end what listens there, or run the tests as root"
     )
-    server, *others = BLOCKS
+    server, *others = HERE
     assert server["kind"] == "server", "the README's first command has to start the broker"
     with (folder / "server.log").open("wb") as log:
         make = subprocess.Popen(
@@ -127,22 +127,3 @@ def test_every_make_command_of_the_readme_exists() -> None:
     named = set(re.findall(r"\bmake ([a-z]+)\b", " ".join(re.findall(r"`(make [^`]+)`", README))))
     assert named, "the README names no make command"
     assert named <= targets, f"the Makefile has no target {sorted(named - targets)}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=[page.name if page.parent == ROOT else f"docs-{page.name}" for page in PAGES])
-def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
-    for link in _LINK.findall(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)):
-        if "://" in link:
-            continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path) if path else page
-        assert target.exists(), f"{page.name} links to {link}, which does not exist"
-        headings = (
-            [
-                re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-                for heading in re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
-            ]
-            if anchor
-            else []
-        )
-        assert not anchor or anchor in headings, f"{page.name} links to {link}, and {target.name} has no such heading"
