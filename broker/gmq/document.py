@@ -117,7 +117,8 @@ class Reading:
     def _member(self, setting: Setting, value: object, path: str) -> object:
         """The member's value, or NODEFAULT where it is wrong."""
         if kind := struct_of(setting.type):
-            return self.struct(kind, value, path)
+            read = self.struct(kind, value, path)
+            return NODEFAULT if read is None else read
         if isinstance(setting.type, inspect.VarTupleType) and isinstance(setting.type.item_type, inspect.StructType):
             if isinstance(value, list):
                 cls = setting.type.item_type.cls

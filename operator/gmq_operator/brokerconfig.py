@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gmq.config import (
+    ANONYMOUS_VARIABLE,
     MYSQL_PASSWORD_VARIABLE,
     MYSQL_USER_VARIABLE,
     PASSWORD_VARIABLE,
@@ -62,6 +63,7 @@ OWNED_VARIABLES: Mapping[str, str] = {
     PORT_VARIABLE: _PROBED,
     USER_VARIABLE: _AUTH,
     PASSWORD_VARIABLE: _AUTH,
+    ANONYMOUS_VARIABLE: _AUTH,
     MYSQL_USER_VARIABLE: _CREDENTIALS,
     MYSQL_PASSWORD_VARIABLE: _CREDENTIALS,
 }

@@ -161,8 +161,9 @@ def _check(spec: Spec, reading: Reading) -> None:
     _check_policies(spec, reading)
     message_size = spec.limits.message_size
     check_config(spec.config, message_size if isinstance(message_size, int) else None, reading)
-    if "spec.config.mysql.tls" in reading.given and (spec.storage.mysql is None or spec.storage.mysql.tls is None):
-        reading.problem("spec.config.mysql.tls", "is set, but not spec.storage.mysql.tls, which it is a part of")
+    path = "spec.config.mysql.tls"
+    if path in reading.given and reading.sound(path) and (spec.storage.mysql is None or spec.storage.mysql.tls is None):
+        reading.problem(path, "is set, but not spec.storage.mysql.tls, which it is a part of")
     _check_service(spec.service, reading)
     _check_pod(spec.pod, reading)
 
