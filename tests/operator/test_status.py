@@ -62,7 +62,7 @@ CASES = [
     Case("no-default", "NoStorageClass", "names no storage class", FILESYSTEM),
     Case("no-claim", "NoClaim", "The claim is not there yet", FILESYSTEM),
     Case("not-ready", "DatabaseNotReached", "the database gmq on db:3306", MYSQL),
-    Case("not-ready", "NotServing", "says that it cannot serve", FILESYSTEM),
+    Case("not-ready", "NotServing", "its volume is full or fails", FILESYSTEM),
 ]
 
 

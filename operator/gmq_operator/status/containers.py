@@ -70,7 +70,7 @@ def _ended(container: Container, ended: Mapping[str, Any], pod: Pod) -> Trouble:
     told = [f"Container {name} of pod {pod.name} ended with exit code {ended.get('exitCode')}; restarts: {restarts}."]
     if (probe := pod.warning({"Unhealthy"})).startswith(("Startup", "Liveness")):
         told.append(quoted(probe, 300))
-    told.append(f"It said: {said}" if said else f"Look at: kubectl logs -n {pod.namespace} {pod.name} -c {name} --previous")
+    told.append(f"It said: {said}" if said else f"See `kubectl logs -n {pod.namespace} {pod.name} -c {name} --previous`.")
     return Trouble("Crashing", " ".join(told))
 
 

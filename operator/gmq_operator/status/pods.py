@@ -43,8 +43,8 @@ def _stopping(pod: Pod, stops: str, now: datetime) -> Trouble:
     return Trouble(
         "PodStuckStopping",
         f"Pod {pod.name} should have stopped by {stops}, and until it has, no other may start. "
-        f"Look at its node: kubectl describe node {pod.node}. "
-        f"Only if that machine is certainly off: kubectl delete pod -n {pod.namespace} {pod.name} --force --grace-period=0",
+        f"See its node: `kubectl describe node {pod.node}`. "
+        f"Only if that machine is certainly off: `kubectl delete pod -n {pod.namespace} {pod.name} --force --grace-period=0`.",
     )
 
 
@@ -68,7 +68,7 @@ def _not_ready(pod: Pod, observed: Observed, now: datetime) -> Trouble:
         return Trouble("Starting", f"Pod {pod.name} waits for its node.", passing=True)
     if all(container.get("ready") for container in pod.containers):
         return Trouble(
-            "NodeLost", f"Pod {pod.name} runs on node {pod.node}, which does not answer. Look at: kubectl describe node {pod.node}"
+            "NodeLost", f"Pod {pod.name} runs on node {pod.node}, which does not answer. See `kubectl describe node {pod.node}`."
         )
     if storage_in_use(observed) == "filesystem" and any("deletionTimestamp" in other["metadata"] for other in observed.pods):
         return Trouble(
@@ -77,23 +77,11 @@ def _not_ready(pod: Pod, observed: Observed, now: datetime) -> Trouble:
     if any(not container.get("started", True) or now - _running_since(container, now) < TIME_TO_START for container in pod.containers):
         return Trouble("Starting", f"The broker in pod {pod.name} starts.", passing=True)
     said = quoted(pod.warning({"Unhealthy"}, "Readiness"), 300)
-    return Trouble(
-        "NotServing",
-        f"The broker in pod {pod.name} runs, and says that it cannot serve. {_likely(observed)} {said} "
-        f"Why is in its log: kubectl logs -n {pod.namespace} {pod.name}",
-    )
+    likely = "It may be reading a long journal, or its volume is full or fails." if storage_in_use(observed) == "filesystem" else ""
+    cause = f"Why is in its log: `kubectl logs -n {pod.namespace} {pod.name}`."
+    return Trouble("NotServing", " ".join(filter(None, (f"The broker in pod {pod.name} runs, and is not ready.", said, likely, cause))))
 
 
 def _running_since(container: Mapping[str, Any], now: datetime) -> datetime:
     started = container.get("state", {}).get("running", {}).get("startedAt")
     return now if started is None else datetime.fromisoformat(started)
-
-
-def _likely(observed: Observed) -> str:
-    match storage_in_use(observed):
-        case "filesystem":
-            return "It may be reading a long journal, or its volume may be full or failing."
-        case "mysql":
-            return "Most likely it cannot use its database."
-        case _:
-            return ""

@@ -42,8 +42,8 @@ def _database(view: View, mysql: MysqlStorage) -> Condition:
     if view.trouble is not None and view.trouble.reason == "NotServing":
         return _not(
             "DatabaseNotReached",
-            f"{view.trouble.message} See whether the server of {where} runs and may be reached from the "
-            f"cluster, and the user and password in the Secret {mysql.credentials_secret_ref.name}.",
+            f"{view.trouble.message} Most likely it cannot use {where}: check that the server runs and is reached from the cluster, "
+            f"and the user and password in the Secret {mysql.credentials_secret_ref.name}.",
         )
     return Condition("StorageReady", "Unknown", "NoBrokerRuns", f"No broker runs that could say whether {where} can be reached.")
 
@@ -84,7 +84,7 @@ def _unbound(view: View, claim: Object) -> Condition:
     if wanted and "storageclass" in cause.lower() and "not found" in cause:
         return _not(
             "StorageClassMissing",
-            f"The claim {name} asks for the storage class {wanted}, which this cluster does not have: see kubectl get storageclass. A "
+            f"The claim {name} asks for the storage class {wanted}, which this cluster does not have: see `kubectl get storageclass`. A "
             "claim's class cannot be changed: delete the claim, which holds nothing yet, and set another storageClassName.",
         )
     if cause:
@@ -93,7 +93,7 @@ def _unbound(view: View, claim: Object) -> Condition:
         return _not(
             "NoStorageClass",
             f"The claim {name} names no storage class and the cluster has no default one: it waits for a volume made by hand. "
-            "Set spec.storage.filesystem.storageClassName; see kubectl get storageclass.",
+            "Set spec.storage.filesystem.storageClassName; see `kubectl get storageclass`.",
         )
     return _not("ClaimPending", f"The claim {name} waits for its volume. Storage class {wanted} may wait for the first pod.")
 
