@@ -148,7 +148,11 @@ class Authenticator:
             GmqError: `limit`, too many wait for their answer.
         """
         if self._waiting >= MOST_WAITING:
-            raise GmqError("limit", f"{MOST_WAITING} attempts to authenticate wait for their answer, as many as may; try again later")
+            raise GmqError(
+                "limit",
+                f"{MOST_WAITING} attempts to authenticate wait for their answer, as many as may; try again later",
+                limit="authentications",
+            )
         self._waiting += 1
         try:
             access = self.at_once(user, password) or await self._by_hash(reduce_token(user), reduce_token(password))

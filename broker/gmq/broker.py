@@ -216,7 +216,9 @@ class Broker:
         """Raise where no more consumers may wait."""
         most = self.limits.waiting
         if self._waiters >= most:
-            raise GmqError("limit", f"{most} takes wait for a message already, as many as may; take without wait, or later")
+            raise GmqError(
+                "limit", f"{most} takes wait for a message already, as many as may; take without wait, or later", limit="waiting"
+            )
 
     def undo(self, taken: Taken) -> None:
         """Give back messages whose reply did not leave."""
@@ -427,7 +429,9 @@ class Broker:
         held, most = self.storage.memory, self.limits.memory
         if held + size > most:
             self._headroom = 0
-            raise GmqError("limit", f"the messages take {held} bytes of memory and {size} more do not fit into {most}; take some first")
+            raise GmqError(
+                "limit", f"the messages take {held} bytes of memory and {size} more do not fit into {most}; take some first", limit="memory"
+            )
         self._headroom = (most - held - size) // 2
 
     def _check_lease_memory(self, count: int) -> None:
@@ -440,6 +444,7 @@ class Broker:
                 "limit",
                 f"the messages take {held} bytes of memory, many of them as they are leased, and {most} are for both; "
                 "acknowledge some first, or take without a lease",
+                limit="memory",
             )
         self._lease_headroom = left // 2
 
@@ -447,4 +452,4 @@ class Broker:
         most = self.limits.message_size
         for payload in payloads:
             if len(payload) > most:
-                raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {most}")
+                raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {most}", limit="message_size")

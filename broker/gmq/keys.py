@@ -100,7 +100,9 @@ class Keys:
     def check_room(self, count: int, queue: str) -> None:
         """Raise GmqError `limit` where `count` more are too many."""
         if len(self) + count > self._limit:
-            raise GmqError("limit", f"queue {queue!r} remembers {len(self)} keys; it remembers up to {self._limit}, for 5 minutes each")
+            raise GmqError(
+                "limit", f"queue {queue!r} remembers {len(self)} keys; it remembers up to {self._limit}, for 5 minutes each", limit="keys"
+            )
 
     def clear(self) -> None:
         """Forget everything."""

@@ -7,7 +7,7 @@ the edges, on the wire and in the configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NoReturn, cast
+from typing import Final, Literal, NoReturn, cast, get_args
 
 from msgspec import Struct
 
@@ -55,20 +55,30 @@ Clock = Callable[[], int]
 """Gives the present instant, in Unix milliseconds; it never goes back."""
 
 
+LimitName = Literal[
+    "queues", "message_size", "queue_messages", "waiting", "memory", "keys", "waiting_of_connection", "authentications", "consoles"
+]
+"""Limits that requests come up against, as metrics name them: those of `limits` by their names there, and fixed ones."""
+LIMITS: tuple[LimitName, ...] = get_args(LimitName)
+
+
 class GmqError(Exception):
     """A request that the broker refuses.
 
     `code` is the stable word for programs that docs/protocol.md lists; the text is a sentence for people that says what was wrong and
     what would be right. `stale` lists the receipts that were not settled, for the operations that take receipts. `field` names the field
-    of the request that is wrong, where it is one.
+    of the request that is wrong, where it is one. `limit` is the limit that was reached, where that is why.
     """
 
-    def __init__(self, code: str, text: str, *, stale: Sequence[str] | None = None, field: str | None = None) -> None:
+    def __init__(
+        self, code: str, text: str, *, stale: Sequence[str] | None = None, field: str | None = None, limit: LimitName | None = None
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.stale = stale
         self.field = field
+        self.limit = limit
 
 
 def refuse(text: str, field: str | None = None) -> NoReturn:

@@ -226,7 +226,12 @@ def decode_line(line: bytes, limit: int) -> Item:
 def too_long(limit: int) -> BadRequest:
     """The refusal of a line, or a one-shot request, that is longer than it may be."""
     return BadRequest(
-        "", "", NO_TAG, GmqError("too_large", f"the request is longer than {limit} bytes, the limit that follows from the message size")
+        "",
+        "",
+        NO_TAG,
+        GmqError(
+            "too_large", f"the request is longer than {limit} bytes, the limit that follows from the message size", limit="message_size"
+        ),
     )
 
 

@@ -509,7 +509,9 @@ class Queue(Stock):
 
     def _refuse_full(self, count: int) -> NoReturn:
         raise GmqError(
-            "queue_full", f"queue {self.name!r} holds {self.messages} messages; it may hold {self._room}, and {count} more do not fit"
+            "queue_full",
+            f"queue {self.name!r} holds {self.messages} messages; it may hold {self._room}, and {count} more do not fit",
+            limit="queue_messages",
         )
 
     # What a storage on disk does

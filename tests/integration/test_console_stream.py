@@ -116,6 +116,8 @@ def test_there_is_a_limit_of_viewers_and_whoever_goes_makes_room(broker: Broker)
     for one in opened:
         assert one.event() is not None
     assert request(broker.http, "GET", "/events").status == 429
+    counted = request(broker.http, "GET", "/metrics").body.decode()
+    assert 'gmq_limit_refusals_total{limit="consoles",transport="http"} 1.0' in counted
     for one in opened:
         one.close()
     deadline = time.monotonic() + LATEST

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker_process import SERVER, Broker
+from gmq.message import LIMITS, MAX_WAITING
 from helpers_server import wait_until
 from http_client import request
 from wire import Wire, b64
@@ -115,6 +116,9 @@ def test_so_many_takes_may_wait(start: START) -> None:
             waiting.send("S", "a", wait=30, tag=tag)
         wait_until(lambda: metric(broker, "gmq_waiting_consumers") == 2, "both wait")
         assert client.refused("S", "a", wait=30)["code"] == "limit"
+        assert put(broker, "/v1/queues/a/take?wait=30", body=None)["code"] == "limit"
+        assert refusals(broker, "waiting") == (1, 1)
+        assert metric(broker, "gmq_waiting_consumers_limit") == 2
         assert client.take("a") is None, "a take that does not wait is served"
         client.publish("b", b"there")
         assert client.take("b", wait=30) == b"there", "nor is one that need not wait refused"
@@ -122,6 +126,62 @@ def test_so_many_takes_may_wait(start: START) -> None:
         assert waiting.read()["count"] == 1
         client.send("S", "a", wait=0.01)
         assert client.read()["confirmation"] == "Y", "one may wait again"
+
+
+def put(broker: Broker, path: str, method: str = "POST", body: Any = b"x", **headers: str) -> Any:
+    """What comes back over HTTP, which has to be a refusal."""
+    reply = request(broker.http, method, path, body, {"Content-Type": "application/octet-stream", **headers})
+    assert reply.status in {413, 429}, reply
+    return reply.json
+
+
+def refusals(broker: Broker, limit: str) -> tuple[float, float]:
+    """How many requests came up against a limit over TCP and HTTP; no other may be counted."""
+    found = {(transport, name): metric(broker, "gmq_limit_refusals_total", transport=transport, limit=name)
+             for transport in ("tcp", "http") for name in LIMITS}  # fmt: skip
+    assert not sum(count for (_, name), count in found.items() if name != limit), f"others than {limit} are counted: {found}"
+    return found["tcp", limit], found["http", limit]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "code", "first", "second"),
+    [
+        ("queues", 1, "limit", ("a", {}), ("b", {})),
+        ("message_size", 10, "too_large", ("a", {}), ("a", {"payload": b64(b"x" * 11)})),
+        ("queue_messages", 1, "queue_full", ("a", {}), ("a", {})),
+        ("keys", 1, "limit", ("a", {"key": "one"}), ("a", {"key": "two"})),
+        ("memory", 1500, "limit", ("a", {}), ("a", {"payloads": [b64(b"x")] * 100, "payload": None})),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) > 5 else "",
+)
+def test_a_publish_beyond_a_limit_is_refused_and_counted(
+    start: START, limit: str, value: int, code: str, first: tuple[str, dict[str, Any]], second: tuple[str, dict[str, Any]]
+) -> None:
+    broker = start(limits={limit: value})
+    with connect(broker) as client:
+        client.done("P", first[0], **{"payload": b64(b"x"), **first[1]})
+        assert refusals(broker, limit) == (0, 0)
+        fields = {name: member for name, member in {"payload": b64(b"x"), **second[1]}.items() if member is not None}
+        assert client.refused("P", second[0], **fields)["code"] == code
+        client.send_together(*[("P", second[0], fields)] * 3)  # together, as those of several connections are
+        assert [client.read()["code"] for _ in range(3)] == [code] * 3
+        assert refusals(broker, limit) == (4, 0)
+        size = 2000 if limit == "memory" else len(fields.get("payload", "")) if limit == "message_size" else 1
+        headers = {"Idempotency-Key": fields["key"]} if "key" in fields else {}
+        assert put(broker, f"/v1/queues/{second[0]}/messages", body=b"x" * size, **headers)["code"] == code
+        assert refusals(broker, limit) == (4, 1)
+        assert client.take("a") == b"x", "what was there is untouched"
+
+
+def test_so_many_takes_of_one_connection_may_wait(start: START) -> None:
+    broker = start()
+    with connect(broker) as client:
+        client.send_together(*[("S", "a", {"wait": 30, "tag": number}) for number in range(MAX_WAITING)])
+        wait_until(lambda: metric(broker, "gmq_waiting_consumers") == MAX_WAITING, "all of them wait")
+        client.send("S", "a", wait=30, tag="more")
+        refused = client.read()
+        assert (refused["tag"], refused["code"]) == ("more", "limit")
+        assert refusals(broker, "waiting_of_connection") == (1, 0)
 
 
 def test_a_client_that_does_not_read_its_replies_is_let_go(start: START) -> None:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from gmq.access import Access, Rule
 from gmq.auth import REMEMBERED_FOR, Authenticator, User, reduce_token
+from gmq.broker import Broker
+from gmq.message import GmqError, Limits, QueuePolicy
 from gmq.passwords import hash_password
+from gmq.protocol import decode_line
+from gmq.server.counts import Counts
+from gmq.server.dispatch import Checking, Dispatcher
+from gmq.storage.memory import MemoryStorage
 
 DIGEST_OF_NOTHING = hashlib.sha512(b"").hexdigest()
 
@@ -207,3 +213,28 @@ def test_an_unknown_user_costs_as_much_as_a_known_one(monkeypatch: pytest.Monkey
 
 def test_secrets_are_not_shown() -> None:
     assert "secret" not in repr(User("gmq", ("secret",), ("secret",)))
+
+
+def test_attempts_beyond_those_that_may_wait_are_turned_away_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gmq.auth.MOST_WAITING", 1)
+    counts = Counts()
+
+    async def attempts() -> list[bytes]:
+        limits = Limits()
+        storage = MemoryStorage(limits, lambda _: QueuePolicy())
+        authenticator = one_user()
+        hello = decode_line(b'{"operation":"H","auth":{"user":"gmq","password":"wrong"}}', 1000)
+        dispatchers = [Dispatcher(Broker(storage, limits), authenticator, counts) for _ in range(3)]
+        checks = [dispatcher.serve(hello) for dispatcher in dispatchers]
+        await asyncio.gather(*(check.future for check in checks if isinstance(check, Checking)))
+        with pytest.raises(GmqError) as refused:
+            await asyncio.gather(*(authenticator.check("gmq", "wrong", "192.0.2.1") for _ in range(2)))
+        assert (refused.value.code, refused.value.limit) == ("limit", "authentications")
+        replies = [dispatcher.serve(hello) for dispatcher in dispatchers]
+        await storage.close()
+        return [reply for reply in replies if isinstance(reply, bytes)]
+
+    replies = asyncio.run(attempts())
+    assert len(replies) == 3
+    assert all(b'"unauthorized"' in reply for reply in replies), "over TCP the limit is not told from a wrong password"
+    assert counts.limits == {"authentications": 2}

@@ -11,7 +11,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from gmq.message import LIMITS
+from gmq.server.limits import ENDINGS, REFUSALS
 from gmq.server.metrics.definitions import BROKER_METRICS, METRICS, QUEUE_METRICS, Definition
+from gmq.settings import LimitSettings, Network
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/metrics.md"
@@ -21,7 +24,8 @@ RULES = ROOT / "charts/gmq/files/rules.yaml"
 NAME = re.compile(r"\b(?:gmq|process|python)_[a-z0-9_]+\b")
 UNITS = {"seconds", "bytes"}
 THINGS = {"messages", "queues", "connections", "consumers", "requests", "errors", "failures", "damaged", "torn", "size", "ready", "up",
-    "build", "published", "delivered", "acknowledged", "expired", "lettered", "dropped", "refused", "closed", "limit"}  # fmt: skip
+    "build", "published", "delivered", "acknowledged", "expired", "lettered", "dropped", "refused", "closed",
+    "limit", "refusals"}  # fmt: skip
 """What a name may end in where it counts things, or tells a state: that has no unit."""
 
 
@@ -51,7 +55,18 @@ def test_a_metric_is_named_as_prometheus_wants_it(definition: Definition) -> Non
     assert definition.help[0].isupper()
     timed = any(word in definition.help for word in ("Time ", "Age ", "late "))
     assert timed == definition.name.endswith("_seconds"), "a time is in seconds, and its name says so"
-    assert set(definition.labels) <= {"queue", "state", "operation", "transport", "storage", "result", "reason", "version", "python"}
+    assert set(definition.labels) <= {
+        "queue",
+        "state",
+        "operation",
+        "transport",
+        "storage",
+        "result",
+        "reason",
+        "limit",
+        "version",
+        "python",
+    }
 
 
 def test_no_metric_is_there_twice() -> None:
@@ -76,6 +91,16 @@ def test_only_metrics_that_exist_are_spoken_of(file: Path) -> None:
     known = series() | {definition.series for definition in METRICS}
     unknown = set(NAME.findall(file.read_text())) - known
     assert not unknown
+
+
+def test_the_page_has_every_limit_and_what_counts_it() -> None:
+    table = PAGE.read_text().partition("<!-- limits -->")[2].partition("<!-- /limits -->")[0]
+    settings = {f"limits.{name}" for name in LimitSettings.__struct_fields__}
+    settings |= {f"network.{name}" for name in Network.__struct_fields__ if name.endswith("timeout") and name != "drain_timeout"}
+    assert set(re.findall(r"\b(?:limits|network)\.\w+", table)) == settings
+    assert sorted(re.findall(r'gmq_limit_refusals_total\{limit="(\w+)"\}', table)) == sorted(LIMITS)
+    reasons = [*REFUSALS, *ENDINGS]
+    assert sorted(re.findall(r'gmq_connections_\w+\{reason="(\w+)"\}', table)) == sorted(reasons)
 
 
 def test_the_page_names_every_metric_of_the_process() -> None:

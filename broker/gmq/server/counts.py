@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from gmq.histogram import LATENCIES, Histogram
+from gmq.message import GmqError
 
 MOST_LOGGED = 1500
 """Members of the log, three for each entry, with which it is sorted."""
@@ -15,16 +16,24 @@ MOST_LOGGED = 1500
 class Counts:
     """Requests of one transport, by the letter of their operation ("" where it could not be read).
 
-    `requests` counts every one of them, `refusals` those that were refused, by operation and code.
+    `requests` counts every one of them, `refusals` those that were refused, by operation and code, `limits` those of them that came up
+    against a limit, by its name.
     """
 
-    __slots__ = ("_durations", "_log", "refusals", "requests")
+    __slots__ = ("_durations", "_log", "limits", "refusals", "requests")
 
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
+        self.limits: Counter[str] = Counter()
         self._durations: dict[str, Histogram] = {}
         self._log: list[Any] = []  # operation, seconds and number of replies, again and again: to be sorted into buckets later
+
+    def refused(self, operation: str, error: GmqError, times: int = 1) -> None:
+        """So many requests were refused with this."""
+        self.refusals[operation, error.code] += times
+        if error.limit is not None:
+            self.limits[error.limit] += times
 
     def answered(self, operation: str, begun: float, times: int) -> None:
         """So many replies left just now to requests with which the broker began at `begun`, by `time.perf_counter`."""

@@ -152,7 +152,7 @@ class Dispatcher:
 
     def refuse(self, item: Item, error: GmqError) -> bytes:
         """The reply that a request, or every request of a run, was not done."""
-        self._counts.refusals[item.operation, error.code] += len(item) if isinstance(item, Run) else 1
+        self._counts.refused(item.operation, error, len(item) if isinstance(item, Run) else 1)
         return protocol.refusal(item, error)
 
     # Runs
@@ -258,6 +258,8 @@ class Dispatcher:
             access = await self._authenticator.check(auth.user, auth.password, self.address)
         except GmqError as error:  # it is refused as any wrong one is, and the log tells more
             log.warning("an attempt to authenticate was turned away", reason=error.text)
+            if error.limit is not None:
+                self._counts.limits[error.limit] += 1
             access = None
         self._checked = auth.user, auth.password, access
 
@@ -388,7 +390,7 @@ def spread(broker: Broker | Gate, run: Spread, counts: Counts) -> list[bytes]:
         replies = plain.spread(run.queues, [0 if isinstance(result, GmqError) else result for result in results])
     for place, result in enumerate(results):
         if isinstance(result, GmqError):
-            counts.refusals["P", result.code] += 1
+            counts.refused("P", result)
             replies[place] = protocol.refusal(run.part(place, place + 1), result)
     return replies
 

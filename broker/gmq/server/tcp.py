@@ -480,7 +480,9 @@ class Connection(asyncio.Protocol):
         else:
             self._tagged.add(slot)
             if slot.waiter is not None and len(self._tagged) > MAX_WAITING:
-                error = GmqError("limit", f"{MAX_WAITING} requests of this connection are waiting already, as many as may")
+                error = GmqError(
+                    "limit", f"{MAX_WAITING} requests of this connection are waiting already, as many as may", limit="waiting_of_connection"
+                )
                 slot.waiter.finish(error)
         if self._ended and slot.waiter is not None:
             slot.waiter.end()

@@ -291,11 +291,17 @@ class LocalStorage(Storage):
                 self._done(target)
             if len(messages) > room:
                 raise GmqError(
-                    "queue_full", f"queue {name!r} has room for {room} more messages, and {len(messages)} were to be moved there"
+                    "queue_full",
+                    f"queue {name!r} has room for {room} more messages, and {len(messages)} were to be moved there",
+                    limit="queue_messages",
                 )
 
     def _too_many_queues(self, name: str) -> GmqError:
-        return GmqError("limit", f"there are {len(self._queues)} queues and there may be {self._limits.queues}; {name!r} would be one more")
+        return GmqError(
+            "limit",
+            f"there are {len(self._queues)} queues and there may be {self._limits.queues}; {name!r} would be one more",
+            limit="queues",
+        )
 
     # Receipts
 

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from gmq.server.counts import Counts
-from gmq.server.http.problem import CODE
+from gmq.server.http.problem import CODE, LIMIT
 
 PREFIX: Final = "/v1/"
 RESUMED: Final = web.RequestKey("resumed", float)
@@ -28,13 +28,19 @@ OTHERS: Final = {
 
 
 def count(counts: Counts, request: web.Request, response: web.StreamResponse, begun: float) -> None:
-    """Count a request that was begun with at `begun` and whose reply leaves now. Those whose client is gone before are not counted."""
+    """Count a request that was begun with at `begun` and whose reply leaves now. Those whose client is gone before are not counted.
+
+    A limit that was reached counts whatever the path is.
+    """
     path = request.rel_url.raw_path
+    refused = response.status >= HTTPStatus.BAD_REQUEST
+    if refused and (limit := response.get(LIMIT)) is not None:
+        counts.limits[limit] += 1
     if not path.startswith(PREFIX):
         return
     operation = operation_of(request.method, path)
     counts.requests[operation] += 1
-    if response.status >= HTTPStatus.BAD_REQUEST:
+    if refused:
         code = response.get(CODE)
         if code is not None:
             counts.refusals[operation, code] += 1

@@ -122,7 +122,7 @@ class Feed:
         if self._stopped:
             raise GmqError("unavailable", "the broker stops")
         if len(self._viewers) >= MAX_VIEWERS:
-            raise GmqError("limit", f"{MAX_VIEWERS} consoles are open, and more may not be; close one")
+            raise GmqError("limit", f"{MAX_VIEWERS} consoles are open, and more may not be; close one", limit="consoles")
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         await response.write(b"retry: %d\n\n" % RECONNECT)

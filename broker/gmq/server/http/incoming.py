@@ -152,4 +152,6 @@ async def next_part(request: web.Request) -> bytes:
 
 def too_large(limit: int, size: int | None) -> GmqError:
     """The refusal of a body of `size` bytes."""
-    return GmqError("too_large", f"the body has {'more' if size is None else f'{size} bytes'}; it may have up to {limit} bytes")
+    return GmqError(
+        "too_large", f"the body has {'more' if size is None else f'{size} bytes'}; it may have up to {limit} bytes", limit="message_size"
+    )

@@ -33,6 +33,8 @@ STATUS = {
 COMMON_HEADERS = (("Server", "gmq"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 CODE: Final = web.ResponseKey("code", str)
 """The code of an error, for who counts them."""
+LIMIT: Final = web.ResponseKey("limit", str)
+"""The limit that a request came up against, a `LimitName`."""
 SEC_FETCH_MODE = istr("Sec-Fetch-Mode")
 CHALLENGE = 'Basic realm="gmq", charset="UTF-8"'
 RETRY_AFTER = "1"
@@ -82,7 +84,10 @@ def refusal(error: GmqError, **members: Any) -> web.Response:
         members["field"] = error.field
     if error.stale is not None:
         members["stale"] = list(error.stale)
-    return problem_response(error.code, error.text, **members)
+    response = problem_response(error.code, error.text, **members)
+    if error.limit is not None:
+        response[LIMIT] = error.limit
+    return response
 
 
 def challenge(request: web.Request, response: web.Response) -> None:

@@ -111,7 +111,11 @@ class Publishing:
 
     def _read_line(self, data: bytes, query: PublishQuery, key: str | None) -> tuple[Options | None, str | None, bytes]:
         if len(data) > self._line_limit:
-            raise GmqError("too_large", f"the line is longer than {self._line_limit} bytes, the limit that follows from the message size")
+            raise GmqError(
+                "too_large",
+                f"the line is longer than {self._line_limit} bytes, the limit that follows from the message size",
+                limit="message_size",
+            )
         line = decode(Line, data)
         check_canonical(data)
         if line.key is not None:
@@ -120,7 +124,9 @@ class Publishing:
             key = line.key
         payload = payload_of(line, "")
         if len(payload) > self._message_size:
-            raise GmqError("too_large", f"the message has {len(payload)} bytes; it may have up to {self._message_size}")
+            raise GmqError(
+                "too_large", f"the message has {len(payload)} bytes; it may have up to {self._message_size}", limit="message_size"
+            )
         options = publish_options(
             1,
             priority=query.priority if line.priority is None else line.priority,

@@ -13,6 +13,7 @@ from prometheus_client.utils import floatToGoString
 
 import gmq
 from gmq.histogram import Histogram
+from gmq.message import LIMITS
 from gmq.server.counts import Counts
 from gmq.server.hub import Hub
 from gmq.server.limits import ENDINGS, REFUSALS, Transport
@@ -37,12 +38,16 @@ class BrokerCollector(Collector):
         yield InfoMetricFamily(metrics.BUILD.name, metrics.BUILD.help, version)
         yield gauge(metrics.READY, ((), not self._hub.unready()))
         yield gauge(metrics.QUEUES, ((), self.queues))
+        yield gauge(metrics.QUEUES_LIMIT, ((), self._hub.broker.limits.queues))
         yield gauge(metrics.MEMORY, ((), storage.memory))
         yield gauge(metrics.MEMORY_LIMIT, ((), self._hub.broker.limits.memory))
         http = 0 if self._hub.http is None else self._hub.http.connections
         yield gauge(metrics.CONNECTIONS, (("tcp",), len(self._hub.connections)), (("http",), http))
         yield from self._limits()
         yield gauge(metrics.CONSUMERS, ((), self._hub.broker.waiting_consumers))
+        yield gauge(metrics.CONSUMERS_LIMIT, ((), self._hub.broker.limits.waiting))
+        counts = self._transports.items()
+        yield counter(metrics.LIMIT_REFUSALS, *(((transport, limit), one.limits[limit]) for transport, one in counts for limit in LIMITS))
         yield counter(metrics.AUTHENTICATION_FAILURES, ((), self._hub.authenticator.failures))
         yield self._requests()
         yield self._durations()

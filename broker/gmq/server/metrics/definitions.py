@@ -53,6 +53,7 @@ QUEUE_AGE: Final = Definition(
 )
 
 QUEUES: Final = Definition("gmq_queues", "gauge", "Queues.")
+QUEUES_LIMIT: Final = Definition("gmq_queues_limit", "gauge", "Queues that there may be.")
 MEMORY: Final = Definition("gmq_memory_bytes", "gauge", "Memory that the messages take, with what keeping them costs, about.")
 MEMORY_LIMIT: Final = Definition("gmq_memory_limit_bytes", "gauge", "Memory that the messages may take.")
 CONNECTIONS: Final = Definition("gmq_connections", "gauge", "Connections of clients.", ("transport",))
@@ -66,6 +67,10 @@ CLOSED: Final = Definition(
 BUFFERED: Final = Definition("gmq_buffered_bytes", "gauge", "Bytes that wait in connections, of those that hold many.")
 BUFFERED_LIMIT: Final = Definition("gmq_buffered_limit_bytes", "gauge", "Bytes that may wait in connections.")
 CONSUMERS: Final = Definition("gmq_waiting_consumers", "gauge", "Takes that wait for a message.")
+CONSUMERS_LIMIT: Final = Definition("gmq_waiting_consumers_limit", "gauge", "Takes that may wait for a message.")
+LIMIT_REFUSALS: Final = Definition(
+    "gmq_limit_refusals", "counter", "Requests that were refused, by the limit that was reached.", ("transport", "limit")
+)
 REQUESTS: Final = Definition(
     "gmq_requests", "counter", "Requests, by how they ended: ok, or the code of the error.", ("operation", "transport", "result")
 )
@@ -92,7 +97,8 @@ BUILD: Final = Definition("gmq_build", "info", "Which broker this is.", ("versio
 
 QUEUE_METRICS: Final = (*QUEUE_COUNTERS.values(), QUEUE_MESSAGES, QUEUE_BYTES, QUEUE_AGE)
 BROKER_METRICS: Final = (
-    BUILD, READY, QUEUES, MEMORY, MEMORY_LIMIT, CONNECTIONS, CONNECTIONS_LIMIT, REFUSED, CLOSED, BUFFERED, BUFFERED_LIMIT, CONSUMERS,
+    BUILD, READY, QUEUES, QUEUES_LIMIT, MEMORY, MEMORY_LIMIT, CONNECTIONS, CONNECTIONS_LIMIT, REFUSED, CLOSED, BUFFERED, BUFFERED_LIMIT,
+    CONSUMERS, CONSUMERS_LIMIT, LIMIT_REFUSALS,
     AUTHENTICATION_FAILURES, REQUESTS, DURATION, STORAGE_UP, COMMIT_DURATION, COMMIT_SIZE, WRITTEN, ERRORS, DAMAGED, TORN, LAG,
 )  # fmt: skip
 METRICS: Final = (*QUEUE_METRICS, *BROKER_METRICS)

@@ -196,7 +196,11 @@ class Administration:
         held: int = (await session.run(b"SELECT COUNT(*) FROM gmq_message WHERE queue = %d" % generation))[0].rows[0][0]
         room = max(0, self._core.records.most(target.policy) - held)
         if len(ids) > room:
-            raise GmqError("queue_full", f"queue {name!r} has room for {room} more messages, and {len(ids)} were to be moved there")
+            raise GmqError(
+                "queue_full",
+                f"queue {name!r} has room for {room} more messages, and {len(ids)} were to be moved there",
+                limit="queue_messages",
+            )
         dead = b"dead_queue, dead_id, dead_reason, dead_deliveries, dead_at" if keep_dead else b"NULL, NULL, NULL, NULL, NULL"
         for start in range(0, len(ids), MOST_MOVED):
             some = numbers(ids[start : start + MOST_MOVED])

@@ -106,7 +106,9 @@ class Plan:
             self.refusals[len(self.answers)] = refusal
         if len(self.keys) + len(keys) > self._keys_left:
             raise GmqError(
-                "limit", f"queue {self._record.name!r} remembers as many keys as it may, for 5 minutes each; {len(keys)} more do not fit"
+                "limit",
+                f"queue {self._record.name!r} remembers as many keys as it may, for 5 minutes each; {len(keys)} more do not fit",
+                limit="keys",
             )
         rows = self._rows(payloads, options, ttl)
         self.rows += rows
@@ -149,7 +151,9 @@ class Plan:
     def _full(self, count: int) -> GmqError:
         held = self._count + len(self.rows)
         return GmqError(
-            "queue_full", f"queue {self._record.name!r} holds {held} messages; it may hold {self._most}, and {count} more do not fit"
+            "queue_full",
+            f"queue {self._record.name!r} holds {held} messages; it may hold {self._most}, and {count} more do not fit",
+            limit="queue_messages",
         )
 
     def inserts(self) -> list[tuple[bytes, int]]:

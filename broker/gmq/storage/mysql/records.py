@@ -161,7 +161,9 @@ class Records:
         found, count = results[-2], results[-1].rows[0][0]
         if not found.rows:
             if limited and count >= self._limits.queues:
-                raise GmqError("limit", f"there are {count} queues and there may be {self._limits.queues}; {name!r} would be one more")
+                raise GmqError(
+                    "limit", f"there are {count} queues and there may be {self._limits.queues}; {name!r} would be one more", limit="queues"
+                )
             new = b"""INSERT INTO gmq_generation () VALUES ();
                 INSERT INTO gmq_queue (name, generation, used) VALUES (%b, LAST_INSERT_ID(), @now); %b"""
             found = (await session.run(new % (literal(name), find)))[-1]
