@@ -103,7 +103,7 @@ def test_every_value_is_used(name: str) -> None:
     base = with_value("serviceAccount", {"name": "theirs"}) if name == "serviceAccount.create" else {}
     for part in ("monitoring.operator", "monitoring.brokers", "monitoring.rules", "monitoring.dashboards", "networkPolicy"):
         if name != f"{part}.enabled":
-            merge(base, with_value(f"{part}.enabled", True))  # noqa: FBT003  # a value of the chart
+            merge(base, with_value(part, {"enabled": True}))
     changed = copy.deepcopy(base)
     merge(changed, with_value(name, another_value(name)))
     assert Helm4().text(base) != Helm4().text(changed)

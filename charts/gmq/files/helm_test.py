@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kubernetes import client, config
+from gmq_operator.cluster import connect
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from gmq.client import BlockingClient
+from gmq.client import BlockingClient, ConnectionFailed
 
 NAMESPACE = os.environ["NAMESPACE"]
 NAME = os.environ["NAME"]
@@ -29,8 +30,8 @@ SERVER: dict[str, Any] = {
 class Servers:
     """The GmqServers of the namespace."""
 
-    def __init__(self) -> None:
-        self._api = client.CustomObjectsApi()
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = client.CustomObjectsApi(api)
         self._where = {"group": "gmq.io", "version": "v1beta1", "namespace": NAMESPACE, "plural": "gmqservers"}
 
     def create(self) -> None:
@@ -76,12 +77,26 @@ def exchange(core: client.CoreV1Api) -> None:
     user, password = (base64.b64decode(secret[key]).decode() for key in ("username", "password"))
     service = core.read_namespaced_service(NAME, NAMESPACE).spec
     port = next(port.port for port in service.ports if port.name == "gmq")
-    with BlockingClient(f"{service.cluster_ip}:{port}", user=user, password=password) as broker:
+
+    def connection() -> BlockingClient:
+        return BlockingClient(f"{service.cluster_ip}:{port}", user=user, password=password)
+
+    # A node learns of a Service's first pod a moment after everybody sees it ready.
+    wait_for("the Service leads to the broker", lambda: is_open(connection))
+    with connection() as broker:
         broker.publish("helm-test", PAYLOAD)
         message = broker.take("helm-test", wait=10)
     taken = None if message is None else message.payload
     if taken != PAYLOAD:
         raise ValueError(f"published {PAYLOAD!r}, and took {taken!r}")
+
+
+def is_open(connection: Callable[[], BlockingClient]) -> bool:
+    try:
+        with connection():
+            return True
+    except ConnectionFailed:
+        return False
 
 
 def clean_up(servers: Servers, core: client.CoreV1Api) -> None:
@@ -93,8 +108,8 @@ def clean_up(servers: Servers, core: client.CoreV1Api) -> None:
 
 
 def main() -> None:
-    config.load_incluster_config()
-    servers, core = Servers(), client.CoreV1Api()
+    api = connect()
+    servers, core = Servers(api), client.CoreV1Api(api)
     clean_up(servers, core)
     servers.create()
     print(f"GmqServer {NAME} created in {NAMESPACE}", flush=True)

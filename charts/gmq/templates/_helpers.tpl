@@ -18,6 +18,7 @@
 {{- define "gmq.selectorLabels" -}}
 app.kubernetes.io/name: gmq-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
 {{- end -}}
 
 {{- define "gmq.labels" -}}
