@@ -1,7 +1,7 @@
 """What a GmqServer says of itself, from what real clusters had."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ from gmq_operator.statusschema import STATUS
 TYPES = ["Ready", "Progressing", "StorageReady", "SpecValid", "Paused"]
 
 
-def conditions(of: GmqServer | SpecError, observed: Observed, context: Context = CONTEXT) -> dict[str, dict[str, Any]]:
+def conditions(of: GmqServer | SpecError, observed: Observed, context: Context = CONTEXT, now: datetime = NOW) -> dict[str, dict[str, Any]]:
     """The conditions by type."""
-    return {condition["type"]: condition for condition in status.compute(of, context, observed, NOW)["conditions"]}
+    return {condition["type"]: condition for condition in status.compute(of, context, observed, now)["conditions"]}
 
 
 def told(condition: dict[str, Any]) -> tuple[str, str]:
@@ -32,6 +32,7 @@ class Case:
     reason: str
     says: str
     storage: Storage = MEMORY
+    at: datetime = NOW
 
 
 CASES = [
@@ -50,6 +51,7 @@ CASES = [
     Case("init", "Crashing", "Container prepare of pod"),
     Case("startup", "Crashing", "Startup probe failed"),
     Case("liveness", "Crashing", "Liveness probe failed"),
+    Case("bad-certificate", "Crashing", "exit code 2; restarts: 4. It said: gmqserver: /etc/gmq/gmq.json: tls.certificate is"),
     Case("bad-command", "ContainerNotStarted", 'exec: "gmqserver": executable file not found'),
     Case("root", "ContainerNotStarted", "image will run as root"),
     Case("device", "VolumeNotMounted", "hostPath type check failed"),
@@ -61,7 +63,7 @@ CASES = [
     Case("no-class", "StorageClassMissing", "the storage class fast, which this cluster does not have", FILESYSTEM),
     Case("no-default", "NoStorageClass", "names no storage class", FILESYSTEM),
     Case("no-claim", "NoClaim", "The claim is not there yet", FILESYSTEM),
-    Case("not-ready", "DatabaseNotReached", "the database gmq on db:3306", MYSQL),
+    Case("database-away", "DatabaseNotReached", "the database gmq on db:3306", MYSQL, at=NOW + timedelta(hours=1)),
     Case("not-ready", "NotServing", "its volume is full or fails", FILESYSTEM),
 ]
 
@@ -70,7 +72,7 @@ CASES = [
 def test_ready_names_what_a_pod_is_stuck_on(case: Case) -> None:
     claim = {(CLAIM, "bound"): recorded("bound")["claims"][0]} if case.reason == "NotServing" else {}
     observed = seen(case.recording, storage=case.storage.type, extra=claim)
-    ready = conditions(server(case.recording, case.storage), observed)["Ready"]
+    ready = conditions(server(case.recording, case.storage), observed, now=case.at)["Ready"]
     assert told(ready) == ("False", case.reason), ready
     assert case.says in ready["message"], ready["message"]
 

@@ -15,6 +15,8 @@ START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError", "PostStartHookError"}
 )
 ENDED_AT_START = frozenset({"StartError", "ContainerCannotRun"})
+KILLED = frozenset({137, 143})
+"""Exit codes of a process that was made to end, as by the kubelet after a probe failed; another one ended by itself, and then failed it."""
 VOLUME_WARNINGS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 MISSING_SECRET = re.compile(r'secret "(?P<name>[^"]+)" not found')
 MISSING_KEY = re.compile(r"references non-existent secret key: (?P<key>\S+)|couldn't find key (?P<variable>\S+) in Secret")
@@ -68,7 +70,8 @@ def _ended(container: Container, ended: Mapping[str, Any], pod: Pod) -> Trouble:
             "Raise spec.pod.resources.limits.memory, or lower what is kept: see spec.limits.",
         )
     told = [f"Container {name} of pod {pod.name} ended with exit code {ended.get('exitCode')}; restarts: {restarts}."]
-    if (probe := pod.warning({"Unhealthy"})).startswith(("Startup", "Liveness")):
+    probe = pod.warning({"Unhealthy"})
+    if ended.get("exitCode") in KILLED and probe.startswith(("Startup", "Liveness")):
         told.append(quoted(probe, 300))
     told.append(f"It said: {said}" if said else f"See `kubectl logs -n {pod.namespace} {pod.name} -c {name} --previous`.")
     return Trouble("Crashing", " ".join(told))
