@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from contextlib import suppress
 
 import structlog
@@ -66,7 +65,7 @@ class Operator:
 
     def stalled(self) -> list[str]:
         """Why the process should be restarted."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         reasons = []
         if (wait := self._queue.longest_wait()) > STALLED:
             reasons.append(f"a GmqServer waits {wait:.0f} s to be reconciled")

@@ -217,7 +217,8 @@ def refusal(status: int, answer: bytes) -> ClusterError:
         said = {}
     reason = str(said.get("reason") or "")
     message = str(said.get("message") or "") or f"HTTP status {status}"
-    if status in {401, 429, 502, 503, 504}:  # 401: credentials that are being renewed
+    # 401: credentials that are being renewed. A webhook that cannot be reached answers 500 too, for a reason that somebody has to see.
+    if status in {401, 429} or (status >= 500 and "webhook" not in message):
         return UnreachableError(f"The API server cannot serve now: {message}")
     return (ConflictError if status == 409 else RefusedError)(status, reason, message)
 

@@ -3,9 +3,21 @@
 import time
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Info, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 import gmq
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the package has no types there; nobody reads a time for each counter
 
 RESULTS: Final = ("ok", "invalid", "paused", "refused", "deleted", "error")
 """How a reconciliation may end; `refused`: the API server did not take all of the children."""
@@ -52,11 +64,6 @@ class Metrics:
         self.watch_up = Gauge("gmq_operator_watch_up", "Whether the operator is told of changes in the cluster: 1 or 0.", registry=registry)
         self.watch_restarts = Counter(
             "gmq_operator_watch_restarts", "Times that the watch of the cluster was begun anew.", registry=registry
-        )
-        self.missed = Counter(
-            "gmq_operator_watch_missed_changes",
-            "Changes that the watch did not tell of, found by looking at everything.",
-            registry=registry,
         )
 
     def reconciled(self, result: str, seconds: float) -> None:

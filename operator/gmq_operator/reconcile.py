@@ -47,12 +47,21 @@ class UnfinishedError(Exception):
 class Reconciler:
     """Reconciles any GmqServer. `context` may be set anew when the cluster begins to serve a kind."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, context: Context, metrics: Metrics, wake: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        context: Context,
+        metrics: Metrics,
+        wake: Callable[[Key], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.context = context
         self._cluster = cluster
         self._cache = cache
         self._metrics = metrics
-        self._turns = Turns(time.monotonic, wake)
+        self._clock = clock
+        self._turns = Turns(clock, wake)
         self._tried: dict[Key, tuple[str, float]] = {}
         """When the generated user was last tried to be created, and the uid of the server."""
 
@@ -63,7 +72,7 @@ class Reconciler:
             UnfinishedError: the API server refused a part.
             ClusterError: it could not be asked.
         """
-        begun = time.monotonic()
+        begun = self._clock()
         result = "error"
         try:
             result, again = await self._reconcile(key)
@@ -71,7 +80,7 @@ class Reconciler:
             result = "refused"
             raise
         finally:
-            self._metrics.reconciled(result, time.monotonic() - begun)
+            self._metrics.reconciled(result, self._clock() - begun)
         return again
 
     async def _reconcile(self, key: Key) -> tuple[str, float | None]:
@@ -96,7 +105,7 @@ class Reconciler:
         await self._report(server, observed)
         if refused:
             raise UnfinishedError("; ".join(f"{kind.kind} {name}: {text}" for (kind, name), text in refused.items()))
-        return result, _sooner(again, _next_look(observed))
+        return result, None if result == "invalid" else _sooner(again, _next_look(observed))
 
     def _held(self, key: Key, server: GmqServer, body: Object) -> str:
         """Why the children are left as they are; ok where they are not."""
@@ -132,7 +141,7 @@ class Reconciler:
         """Create the generated user unless it is there, which only the attempt shows: the operator may not read Secrets."""
         if server.spec.auth.mode != "Generated":
             return
-        now = time.monotonic()
+        now = self._clock()
         period = SECRET_PERIOD_IN_TROUBLE if pods_wait(self._cache.pods(key)) else SECRET_PERIOD
         uid, tried = self._tried.get(key, ("", 0.0))
         if uid == server.uid and now - tried < period:

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gmq_operator.cluster import Cluster
+import structlog
+
+from gmq_operator.cluster import Cluster, RefusedError
 from gmq_operator.observed import CLAIM, POD, Kind, Object
 from gmq_operator.resources import MANAGER
 from gmq_operator.status import Event
 from gmq_operator.troubles import ready
+
+log = structlog.get_logger()
 
 EVENT: Final = Kind("", "v1", "Event", "events")
 """The core kind: the Events of kubelets and schedulers are found by it in every cluster, whichever kind they were written as."""
@@ -29,7 +33,10 @@ async def warnings_of(cluster: Cluster, pods: Sequence[Object], children: Mappin
     for kind, item in about:
         metadata = item["metadata"]
         fields = f"type=Warning,involvedObject.kind={kind.kind},involvedObject.name={metadata['name']},involvedObject.uid={metadata['uid']}"
-        found += (await cluster.list(EVENT, metadata["namespace"], fields=fields)).items
+        try:
+            found += (await cluster.list(EVENT, metadata["namespace"], fields=fields)).items
+        except RefusedError as error:
+            log.warning("Events cannot be listed", namespace=metadata["namespace"], reason=str(error))
     return sorted(found, key=_when)
 
 

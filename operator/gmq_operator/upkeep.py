@@ -1,7 +1,6 @@
 """Keeps the cache true to the cluster: lists everything at the start and now and then, and keeps the watch running in between."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -9,7 +8,7 @@ import structlog
 
 from gmq_operator.cache import SERVER, Cache, Key
 from gmq_operator.cluster import Cluster, ClusterError
-from gmq_operator.handlers import Watch
+from gmq_operator.handlers import Sink, Watch
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import CHILDREN, POD, Kind, Object
 from gmq_operator.resources import MANAGED_BY, MANAGER
@@ -38,6 +37,7 @@ class Upkeep:
         *,
         changed: Callable[[Key], None],
         serving: Callable[[frozenset[Kind]], None],
+        watch: Callable[[Settings, frozenset[Kind], Sink], Watch] = Watch,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -45,6 +45,7 @@ class Upkeep:
         self._metrics = metrics
         self._changed = changed
         self._serving = serving
+        self._make_watch = watch
         self._served: frozenset[Kind] = frozenset()
         self._renew = asyncio.Event()
         """The watch is to begin anew, as the cluster serves other kinds now."""
@@ -91,7 +92,7 @@ class Upkeep:
             else:
                 for scope in self._settings.scopes:
                     self._cache.replace(kind, scope, (), NEWEST)
-        self.reached_at = time.monotonic()
+        self.reached_at = _now()
         for key in self._cache.servers():
             self._changed(key)
 
@@ -126,7 +127,7 @@ class Upkeep:
             except ClusterError as error:
                 log.warning("the cluster cannot be asked what it serves", reason=str(error), again_after=DISCOVERY)
                 continue
-            self.reached_at = time.monotonic()
+            self.reached_at = _now()
             if found.intersection(missing):
                 await self._refresh_until_done()
 
@@ -152,13 +153,13 @@ class Upkeep:
         delay = FIRST_RETRY
         while True:
             self._renew.clear()
-            begun = time.monotonic()
+            begun = _now()
             error = await self._watch()
             if error is None:
                 continue  # for other kinds
-            if time.monotonic() - begun > WELL:
+            if _now() - begun > WELL:
                 delay = FIRST_RETRY
-            self.watch_lost_at = self.watch_lost_at or time.monotonic()
+            self.watch_lost_at = self.watch_lost_at or _now()
             self._metrics.watch_restarts.inc()
             log.warning("the watch ended; it is begun anew", reason=str(error) or type(error).__name__, again_after=delay)
             await asyncio.sleep(delay)
@@ -167,7 +168,7 @@ class Upkeep:
 
     async def _watch(self) -> BaseException | None:
         """Watch until that fails, or should be begun anew; what failed."""
-        watch = Watch(self._settings, self._served, self._event)
+        watch = self._make_watch(self._settings, self._served, self._event)
         well = asyncio.get_running_loop().call_later(WELL, self._is_well)
         ended, renew = asyncio.create_task(watch.ended()), asyncio.create_task(self._renew.wait())
         watch.start()
@@ -192,3 +193,7 @@ class Upkeep:
             self._changed(key)
         if change is None:
             self._list_later(kind)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
