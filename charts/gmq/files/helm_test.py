@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gmq_operator.cluster import connect
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from gmq.client import BlockingClient, ConnectionFailed
+from gmq_operator.cluster import connect
 
 NAMESPACE = os.environ["NAMESPACE"]
 NAME = os.environ["NAME"]
