@@ -22,6 +22,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
     one.kill()
 
 
+@pytest.fixture(scope="module")
+def broker_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where one broker serves HTTP, by listener."""
+    one = Server(tmp_path_factory.mktemp("broker"))
+    one.start_with({"ops": {"enabled": True, "port": 0}})
+    yield {"http": one.http, "ops": http_address(one, "ops")}
+    one.kill()
+
+
 def http_address(server: Server, listener: str = "http") -> str:
     """Where a broker that may still be opening its storage serves HTTP."""
 
@@ -107,6 +116,45 @@ def test_unknown_paths_and_methods_are_answered_as_problems(server):
     reply = request(server.http, "DELETE", "/healthz")
     assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD"), f"{reply}"
     assert reply.headers["Server"] == "gmq", "what the server is made of is nobody's business"
+
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"s3cret nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01s3cret\r\n\r\n", 400),
+        (b"GET /s3cret HTTP/9.9s3cret\r\n\r\n", 400),
+        (b"GET http://[::s3cret/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /" + b"s3cret" * 4000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (HEAD + b"s3cret without a colon\r\n\r\n", 400),
+        (HEAD + b"Authorization: Basic s3cret\0\r\n\r\n", 400),
+        (HEAD + b"Content-Length: s3cret\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"".join(b"s3cret-%d: x\r\n" % number for number in range(100)) + b"\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\ns3cret\r\n", 400),
+        (HEAD + b"Expect: s3cret\r\n\r\n", 417),
+        (HEAD.replace(b"healthz", b"nothing") + b"Expect: s3cret\r\n\r\n", 417),
+    ],
+    ids=range(13),
+)
+@pytest.mark.parametrize("listener", ["http", "ops"])
+def test_what_is_no_request_is_answered_as_a_problem_without_what_was_sent_or_what_serves(broker_of_all, listener, sent, status):
+    host, _, port = broker_of_all[listener].rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as connection:
+        connection.sendall(sent)
+        received = b""
+        while part := connection.recv(1 << 16):
+            received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.split()[1] == str(status).encode(), received
+    assert b"\r\nServer: gmq\r\n" in head + b"\r\n", "what the server is made of is nobody's business"
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, "bad_request")
+    for told in (b"s3cret", b"aiohttp", b"Python"):
+        assert told not in received, f"{told!r} is in {received!r}"
 
 
 def test_with_authentication_each_request_names_the_user(server):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from http import HTTPStatus
 from typing import Any, Final, Literal, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from gmq.message import GmqError
-from gmq.server.http.problem import RETRY_AFTER, problem_body
+from gmq.server.http.problem import COMMON_HEADERS, RETRY_AFTER, failed, problem_body, problem_response
 from gmq.server.hub import Hub
 from gmq.server.limits import SLACK
 from gmq.server.patience import SlowReader
 
 log = structlog.get_logger()
 
+MAX_LINE: Final = 16 << 10
+"""Bytes of a request line, and of one header: a queue's name may have 255 bytes, each of which may be percent-encoded."""
 LINGER: Final = 1.0
 """Seconds for which one that is turned away is still read from, so that no reset destroys what it is told."""
 
@@ -91,6 +96,23 @@ class Connection(web.RequestHandler):
         if not self._request_in_progress and not self._messages and self._head_of != self._request_count:
             self._watch_head()  # something came, and no request of it yet
 
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The reply to what aiohttp could not read or serve: none of what the client sent, and not what reads it here."""
+        super().handle_error(request, status, exc, message)  # it tells the log, and raises where a reply has begun
+        response = unreadable(exc) if status == HTTPStatus.BAD_REQUEST else failed()
+        response.headers.extend(COMMON_HEADERS)
+        response.force_close()
+        return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if isinstance(resp, web.HTTPException):  # aiohttp's own, of what it refused before anybody was asked
+            resp = unserved(resp)
+        return super().finish_response(request, resp, start_time)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._slow_reader is not None:
@@ -155,3 +177,20 @@ class Connection(web.RequestHandler):
         if wire.can_write_eof():
             wire.write_eof()
         self._timer = self._loop.call_later(LINGER, wire.abort)
+
+
+def unserved(error: web.HTTPException) -> web.Response:
+    """The reply to a request that was refused before it was looked at: an Expect is the one thing that is."""
+    about = "; Expect may be 100-continue, and nothing else" if error.status == HTTPStatus.EXPECTATION_FAILED else ""
+    response = problem_response("bad_request", f"this is not served{about}", error.status)
+    response.headers.extend(COMMON_HEADERS)
+    return response
+
+
+def unreadable(error: BaseException | None) -> web.Response:
+    """The reply to what is no request."""
+    if isinstance(error, LineTooLong):
+        return problem_response(
+            "bad_request", f"the request's line or one of its headers is longer than the {MAX_LINE} bytes that it may have"
+        )
+    return problem_response("bad_request", "this is not a request of HTTP/1.1 as RFC 9112 has it; the connection is closed")

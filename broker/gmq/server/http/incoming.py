@@ -146,8 +146,8 @@ async def next_part(request: web.Request) -> bytes:
     """
     try:
         return await request.content.readany()
-    except web.RequestPayloadError as error:
-        refuse(f"the body is malformed: {error}")
+    except web.RequestPayloadError:  # whose text has what the client sent
+        refuse("the body is malformed: its chunks, or its compression, are not as the standard has them")
 
 
 def too_large(limit: int, size: int | None) -> GmqError:

@@ -106,6 +106,11 @@ def answer(request: web.Request, error: Exception) -> web.StreamResponse:
     if isinstance(error, web.HTTPException):
         return _of_framework(request, error)
     log.error("request failed", method=request.method, path=request.path, exc_info=error)
+    return failed()
+
+
+def failed() -> web.Response:
+    """The reply where it is not known what became of the request."""
     return problem_response("unknown", "the request failed in the broker, and its outcome is not known; its log tells more")
 
 

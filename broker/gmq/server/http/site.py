@@ -11,17 +11,13 @@ from typing import Any, Literal
 from aiohttp import web
 
 from gmq.server.http import api, console, health, login, openapi, reference
-from gmq.server.http.connection import Connection
+from gmq.server.http.connection import MAX_LINE, Connection
 from gmq.server.http.framework import FrameworkLog
 from gmq.server.http.front import front
 from gmq.server.http.guard import Guard
 from gmq.server.http.sessions import Sessions
 from gmq.server.hub import Hub
 from gmq.server.metrics import exposition
-
-MAX_LINE = 16 << 10
-"""Bytes of a request line, and of one header: a queue's name may have 255 bytes, each of which may be percent-encoded."""
-
 
 MAX_HEADERS = 64
 """Headers of a request: browsers behind several proxies send half as many."""
