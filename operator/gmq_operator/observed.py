@@ -56,3 +56,5 @@ class Observed(Struct, frozen=True, kw_only=True):
     """Events of type Warning about its pods and claim, where a pod is not ready; the latest last."""
     refused: Mapping[tuple[Kind, str], str] = {}
     """What the API server said to the last attempt to apply a child, where it refused."""
+    waiting: Mapping[tuple[Kind, str], str] = {}
+    """Why the last attempt left a child as it is for now, as a sentence, where nothing is wrong with it."""

@@ -239,6 +239,16 @@ def test_a_mount_that_failed_once_was_only_too_early() -> None:
     assert told(conditions(server("device"), early)["Ready"]) == ("False", "Starting")
 
 
+def test_a_part_that_waits_says_for_what() -> None:
+    calm = seen("ready")
+    waiting = {(DEPLOYMENT, "ready"): "The pods of shop/billing are being replaced, and one server is changed at a time."}
+    observed = Observed(body=calm.body, children=calm.children, pods=calm.pods, waiting=waiting)
+    found = conditions(server("ready"), observed)
+    assert told(found["Ready"]) == ("True", "Serving")
+    assert told(found["Progressing"]) == ("True", "Waiting")
+    assert found["Progressing"]["message"].startswith("Deployment ready: The pods of shop/billing")
+
+
 # Storage
 
 
@@ -491,6 +501,23 @@ def test_a_cause_is_told_once_and_not_with_its_effects() -> None:
     ready = status.compute(server("ready"), CONTEXT, seen("ready"), NOW)
     stuck = status.compute(server("no-class", FILESYSTEM), CONTEXT, seen("no-class", storage="filesystem"), NOW)
     assert happened(ready, stuck) == [("Warning", "StorageClassMissing"), ("Normal", "RollingOut")]
+
+
+def test_what_another_condition_told_before_is_not_told_again_when_progressing_comes_back_to_it() -> None:
+    refused = {(CLAIM, "bound"): CLAIM_FORBIDS}
+    storage = Storage(type="filesystem", filesystem=FilesystemStorage(size="2Gi"))
+    calm = status.compute(server("bound", storage), CONTEXT, seen("bound", storage="filesystem", refused=refused), NOW)
+    moving = seen("bound", storage="filesystem", refused=refused, status=calm)
+    deployment = {**moving.children[DEPLOYMENT, "bound"]}
+    deployment["metadata"] = {**deployment["metadata"], "generation": 2}
+    rolling = status.compute(
+        server("bound", storage),
+        CONTEXT,
+        seen("bound", storage="filesystem", refused=refused, extra={(DEPLOYMENT, "bound"): deployment}),
+        NOW,
+    )
+    assert happened(calm, rolling) == [("Normal", "RollingOut")]
+    assert happened(rolling, calm) == [("Normal", "Serving")]
 
 
 def test_pausing_and_going_on_are_told() -> None:

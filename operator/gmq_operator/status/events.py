@@ -9,7 +9,7 @@ ORDER = ("SpecValid", "Paused", "StorageReady", "Ready", "Progressing")
 QUIET = frozenset({"NoDeployment", "NoClaim", "NoBrokerRuns", "ClaimPending", "NotPaused", "SpecInvalid", "Stopping"})
 """Reasons that tell nothing that another Event, or the next one, does not tell better."""
 
-PASSING = frozenset({"Creating", "RollingOut", "Starting", "Stopping", "WaitingForOldPod"})
+PASSING = frozenset({"Creating", "RollingOut", "Starting", "Stopping", "Waiting", "WaitingForOldPod"})
 """What is on its way and needs nobody."""
 
 USUAL = frozenset({("SpecValid", "Valid"), ("Paused", "NotPaused"), ("StorageReady", "Memory")})
@@ -33,6 +33,8 @@ def events(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Event]:
         condition = after.get(name)
         if condition is None or not _happened(before.get(name), condition):
             continue
+        if name == "Progressing" and _follows(condition, after):
+            continue
         event = _event(condition)
         told.setdefault(event.reason, event)
     return list(told.values())
@@ -49,6 +51,12 @@ def _happened(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> boo
     if before["reason"] == "SpecInvalid" and name != "Ready" and _good(after):
         return False  # it was not looked at before, so nothing became good
     return reason not in QUIET or (name, reason) == ("Paused", "NotPaused")
+
+
+def _follows(condition: Mapping[str, Any], after: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether another condition has told the reason, when it was new."""
+    reason = condition["reason"]
+    return reason not in PASSING and any(other["reason"] == reason for other in after.values() if other is not condition)
 
 
 def _event(condition: Mapping[str, Any]) -> Event:

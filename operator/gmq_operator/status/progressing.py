@@ -4,16 +4,28 @@ from gmq_operator.observed import CLAIM
 from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import Rollout
 from gmq_operator.status.storage_ready import NOT_AS_ASKED
-from gmq_operator.status.view import View, refusals
+from gmq_operator.status.view import View, listed
 
 
 def condition(view: View, storage: Condition) -> Condition:
     """Where the last change is; what StorageReady and Ready tell is not told again."""
+    return _held(view) or _moving(view) or _settled(view, storage)
+
+
+def _held(view: View) -> Condition | None:
+    """Nothing comes on."""
     if view.server.spec.paused:
         return _not("Paused", "Changes of the spec are not applied while spec.paused is true.")
     if refused := {key: text for key, text in view.refused().items() if key[0] != CLAIM}:
-        return _not("ApplyRefused", f"The API server refused a part of what the spec asks for; it is tried again. {refusals(refused)}")
-    rollout = view.rollout
+        return _not("ApplyRefused", f"The API server refused a part of what the spec asks for; it is tried again. {listed(refused)}")
+    return None
+
+
+def _moving(view: View) -> Condition | None:
+    """Something is on its way, or was and is stuck."""
+    rollout, trouble = view.rollout, view.trouble
+    if waiting := view.observed.waiting:
+        return _on("Waiting", listed(waiting))
     if rollout is None:
         return _on("Creating", "The parts of the server are being created.")
     if rollout.deadline_exceeded and not rollout.complete:
@@ -22,16 +34,20 @@ def condition(view: View, storage: Condition) -> Condition:
         return _on("RollingOut", "The Deployment was changed just now.")
     if rollout.replicas != rollout.wanted or (rollout.wanted and not rollout.complete):
         return _rolling(view, rollout)
-    if view.trouble is not None and view.trouble.passing:
-        return _on(view.trouble.reason, view.trouble.message)
+    if trouble is not None and trouble.passing:
+        return _on(trouble.reason, trouble.message)
+    return None
+
+
+def _settled(view: View, storage: Condition) -> Condition:
+    """All that was to be done is done."""
     if storage.reason in NOT_AS_ASKED:
         return _not(storage.reason, "Every part but the claim is as the spec asks. What is wrong with the claim is told by StorageReady.")
     if view.not_served:
         kinds = ", ".join(f"{kind.kind} ({kind.api_version})" for kind in view.not_served)
         return _not("KindNotServed", f"All is as the spec asks, but for what this cluster does not know: {kinds}.")
-    return _not(
-        "Complete", "Every part is as the spec asks." + ("" if rollout.ready >= rollout.wanted else " What is wrong is told by Ready.")
-    )
+    short = view.rollout is not None and view.rollout.ready < view.rollout.wanted
+    return _not("Complete", "Every part is as the spec asks." + (" What is wrong is told by Ready." if short else ""))
 
 
 def _rolling(view: View, rollout: Rollout) -> Condition:

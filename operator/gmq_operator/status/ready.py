@@ -3,13 +3,13 @@
 from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import Rollout
 from gmq_operator.status.storage_ready import explains
-from gmq_operator.status.view import NEEDED, View, refusals
+from gmq_operator.status.view import NEEDED, View, listed
 
 
 def condition(view: View, storage: Condition) -> Condition:
     """What keeps the broker from serving, the cause rather than its effects."""
     if needed := view.refused(*NEEDED):
-        return _not("ApplyRefused", f"The API server refused what the spec asks for. {refusals(needed)}")
+        return _not("ApplyRefused", f"The API server refused what the spec asks for. {listed(needed)}")
     rollout = view.rollout
     if rollout is None:
         paused = " Nothing is made while spec.paused is true." if view.server.spec.paused else ""

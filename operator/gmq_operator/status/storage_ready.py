@@ -9,7 +9,7 @@ from gmq_operator.spec import FilesystemStorage, MysqlStorage
 from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.rollout import the_child
 from gmq_operator.status.trouble import Trouble, about, latest
-from gmq_operator.status.view import View, refusals
+from gmq_operator.status.view import View, listed
 
 RESIZING = frozenset({"Resizing", "FileSystemResizePending"})
 CLAIM_TROUBLES = frozenset({"Unschedulable", "VolumeNotMounted", "NotServing", "Starting"})
@@ -49,7 +49,7 @@ def _database(view: View, mysql: MysqlStorage) -> Condition:
 
 
 def _claim(view: View, asked: FilesystemStorage) -> Condition:
-    refused = refusals(view.refused(CLAIM))
+    refused = listed(view.refused(CLAIM))
     claim = the_child(view.observed, CLAIM)
     if claim is None:
         if refused:

@@ -43,6 +43,6 @@ def view(server: GmqServer, context: Context, observed: Observed, now: datetime)
     )
 
 
-def refusals(refused: Mapping[tuple[Kind, str], str]) -> str:
-    """What the API server refused, in one paragraph."""
-    return " ".join(f"{kind.kind} {name}: {quoted(text)}" for (kind, name), text in refused.items())
+def listed(said: Mapping[tuple[Kind, str], str]) -> str:
+    """What is said of children, in one paragraph."""
+    return " ".join(f"{kind.kind} {name}: {quoted(text)}" for (kind, name), text in said.items())
