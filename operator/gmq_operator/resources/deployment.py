@@ -5,7 +5,7 @@ from typing import Any
 from gmq_operator.observed import DEPLOYMENT, Context
 from gmq_operator.resources import names
 from gmq_operator.resources.configmap import fingerprint
-from gmq_operator.resources.labels import MANAGED_BY, MANAGER, PART_OF, STORAGE, selector
+from gmq_operator.resources.labels import STORAGE, labels, selector
 from gmq_operator.resources.owner import Child, child
 from gmq_operator.resources.pod import pod_spec
 from gmq_operator.spec import GmqServer
@@ -53,7 +53,7 @@ def template(server: GmqServer, context: Context) -> dict[str, Any]:
     pod = server.spec.pod
     return {
         "metadata": {
-            "labels": {PART_OF: "gmq", **pod.labels, **selector(server), MANAGED_BY: MANAGER},
+            "labels": {**pod.labels, **labels(server)},
             "annotations": {DEFAULT_CONTAINER: names.CONTAINER, **pod.annotations, FINGERPRINT: fingerprint(server)},
         },
         "spec": pod_spec(server, context),

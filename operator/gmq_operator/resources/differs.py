@@ -34,7 +34,7 @@ def differs(desired: Object, live: Object) -> bool:
 
 def _owned(desired: Object, live: Object) -> Owned | None:
     """The fields that the operator applied; None where it never did so with this version of the kind."""
-    for entry in live.get("metadata", {}).get("managedFields", ()):
+    for entry in live.get("metadata", {}).get("managedFields") or ():
         ours = entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
         if ours and entry.get("apiVersion") == desired["apiVersion"]:
             fields: Owned = entry.get("fieldsV1", {})

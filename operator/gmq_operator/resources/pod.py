@@ -56,20 +56,26 @@ def pod_spec(server: GmqServer, context: Context) -> dict[str, Any]:
 
 
 def _with_text_quantities(spec: dict[str, Any]) -> dict[str, Any]:
-    """Quantities as text. YAML makes numbers of such as 0.5, which the API server takes from a client but not from server-side apply."""
-    for containers in (spec.get("containers"), spec.get("initContainers")):
-        for container in containers or ():
-            if isinstance(resources := container.get("resources"), Mapping):
-                container["resources"] = {
-                    **resources,
-                    **{part: _texts(resources[part]) for part in ("requests", "limits") if part in resources},
-                }
+    """Quantities as text. YAML makes numbers of such as 0.5, which the API server takes from a client but not from server-side apply.
+
+    What an override made of the containers may be anything: it is left for the API server to refuse.
+    """
+    for key in ("containers", "initContainers"):
+        if isinstance(containers := spec.get(key), list):
+            spec[key] = [_container_with_texts(one) if isinstance(one, Mapping) else one for one in containers]
     return spec
+
+
+def _container_with_texts(container: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(resources := container.get("resources"), Mapping):
+        return dict(container)
+    quantities = {part: _texts(resources[part]) for part in ("requests", "limits") if part in resources}
+    return {**container, "resources": {**resources, **quantities}}
 
 
 def _texts(quantities: Any) -> Any:
     if not isinstance(quantities, Mapping):
-        return quantities  # for the API server to refuse
+        return quantities
     return {name: value if isinstance(value, bool) else str(value) for name, value in quantities.items()}
 
 
