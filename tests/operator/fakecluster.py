@@ -45,8 +45,8 @@ class FakeCluster:
     # What the operator asks.
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        found = await self.list(kind, namespace, fields=f"metadata.name={name}")
-        return next(iter(found.items), None)
+        self._ask("get", kind, name)
+        return deepcopy(self.objects.get((kind, namespace, name)))
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "", fields: str = "") -> Listing:
         self._ask("list", kind, fields)
@@ -144,7 +144,7 @@ class FakeCluster:
 
     def changes(self) -> list[tuple[str, str, str]]:
         """The requests that were not for reading."""
-        return [request for request in self.requests if request[0] not in {"list", "discover"}]
+        return [request for request in self.requests if request[0] not in {"get", "list", "discover"}]
 
     def _ask(self, verb: str, kind: Kind, name: str) -> ClusterError | None:
         """Note a request; an error to raise after it is done, if there is to be one."""

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.metrics import MetricWrapperBase
 
 from gmq.message import LIMITS
 from gmq.server.limits import ENDINGS, REFUSALS
 from gmq.server.metrics.definitions import BROKER_METRICS, METRICS, QUEUE_METRICS, Definition
 from gmq.settings import LimitSettings, Network
+from gmq_operator.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/metrics.md"
+OPERATOR_PAGE = ROOT / "docs/operator.md"
 RUNBOOKS = ROOT / "docs/runbooks.md"
 DASHBOARD = ROOT / "charts/gmq/files/dashboards/gmq.json"
 RULES = ROOT / "charts/gmq/files/rules.yaml"
@@ -34,6 +37,19 @@ def process_metrics() -> set[str]:
     for kind in (ProcessCollector, PlatformCollector, GCCollector):
         kind(registry=registry)
     return {sample.name for family in registry.collect() for sample in family.samples}
+
+
+OPERATOR_METRICS = [one for one in vars(Metrics()).values() if isinstance(one, MetricWrapperBase)]
+
+
+def operator_name(metric: MetricWrapperBase) -> str:
+    """The name that queries use; for a histogram without its endings."""
+    return str(metric._name + {"counter": "_total", "info": "_info"}.get(metric._type, ""))
+
+
+def operator_series() -> set[str]:
+    samples = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    return samples | {operator_name(metric) for metric in OPERATOR_METRICS}
 
 
 def series() -> set[str]:
@@ -86,9 +102,17 @@ def test_the_page_has_every_metric_as_it_is_defined(definitions: tuple[Definitio
     assert table(definitions) in PAGE.read_text(), f"docs/metrics.md should have this table:\n{table(definitions)}"
 
 
-@pytest.mark.parametrize("file", [PAGE, RUNBOOKS, DASHBOARD, RULES], ids=lambda file: file.name)
+def test_the_page_has_every_metric_of_the_operator_as_it_is_defined() -> None:
+    labels = [", ".join(f"`{label}`" for label in one._labelnames) or "none" for one in OPERATOR_METRICS]
+    named = zip(OPERATOR_METRICS, labels, strict=True)
+    rows = [f"| `{operator_name(one)}` | {one._type} | {labels} | {one._documentation} |" for one, labels in named]
+    wanted = "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows, ""])
+    assert wanted in PAGE.read_text(), f"docs/metrics.md should have this table:\n{wanted}"
+
+
+@pytest.mark.parametrize("file", [PAGE, OPERATOR_PAGE, RUNBOOKS, DASHBOARD, RULES], ids=lambda file: file.name)
 def test_only_metrics_that_exist_are_spoken_of(file: Path) -> None:
-    known = series() | {definition.series for definition in METRICS}
+    known = series() | {definition.series for definition in METRICS} | operator_series()
     unknown = set(NAME.findall(file.read_text())) - known
     assert not unknown
 
