@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 import mariadb
 from cluster import database
 from cluster.database import ReachableMariaDb
-from cluster.installation import RELEASE, SYSTEM, install, operator_pod, run_helm, uninstall
+from cluster.installation import RELEASE, SYSTEM, helm, install, operator_pod, run_helm, uninstall
 from cluster.killing import KilledPod
 from cluster.kubectl import Kubectl, eventually
 from cluster.servers import FILESYSTEM, MEMORY, address, container, gmq_server, gmqclient, pod_of, pods, ready
@@ -190,13 +191,29 @@ def test_some_namespaces_alone_are_looked_after_with_rights_in_them_alone(kubect
         other("delete", "namespace", other.namespace, "--wait=false")
 
 
-def test_its_notes_name_commands_that_work(kubectl: Kubectl) -> None:
-    notes = run_helm("get", "notes", RELEASE)
-    commands = [line.strip() for line in notes.splitlines() if line.startswith("  ") and line.strip().startswith("kubectl ")]
-    assert commands, notes
-    for command in commands:
-        if "<" not in command and "apply" not in command:
-            Kubectl(SYSTEM)(*command.split()[1:])
+def commands(notes: str) -> str:
+    """What the notes tell the reader to run: indented lines, and what is between <<END and END."""
+    script, inside = [], False
+    for line in notes.splitlines():
+        inside = inside or line.endswith("<<END")
+        if inside or line.startswith("  "):
+            script.append(line if inside else line.strip())
+        inside = inside and line != "END"
+    return "\n".join(script)
+
+
+def test_its_notes_name_commands_that_work_as_they_are() -> None:
+    script = commands(run_helm("get", "notes", RELEASE))
+    assert "apply" in script, script
+    assert " test " in script, script
+    path = f"{Path(helm() or '').parent}:{os.environ['PATH']}"
+    try:
+        done = subprocess.run(
+            ["bash", "-euxc", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+    finally:
+        Kubectl(SYSTEM)("delete", "gmqservers.gmq.io/orders", "--ignore-not-found")
 
 
 def test_a_server_is_ready_within_twenty_seconds_of_nothing(kubectl: Kubectl) -> None:
