@@ -98,9 +98,14 @@ def connect() -> ApiClient:
             load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # as above
         except (ConfigException, OSError) as error:
             raise ClusterError(f"This is no pod with a service account, and no kubeconfig can be used: {error}") from error
+    return ApiClient(connection(configuration))
+
+
+def connection(configuration: Configuration) -> Configuration:
+    """A configuration with what is the same for every cluster."""
     configuration.retries = urllib3.Retry(0, redirect=0)  # whoever asks tries again, with a backoff
     configuration.connection_pool_maxsize = THREADS
-    return ApiClient(configuration)
+    return configuration
 
 
 class KubernetesCluster:
@@ -221,8 +226,9 @@ def refusal(status: int, answer: bytes) -> ClusterError:
         said = {}
     reason = str(said.get("reason") or "")
     message = str(said.get("message") or "") or f"HTTP status {status}"
-    # 401: credentials that are being renewed. A webhook that cannot be reached answers 500 too, for a reason that somebody has to see.
-    if status in {401, 429} or (status >= 500 and "webhook" not in message):
+    # 401: credentials that are being renewed; 410: a list that took too long to read. A webhook that cannot be reached answers 500 too, for
+    # a reason that somebody has to see.
+    if status in {401, 410, 429} or (status >= 500 and "webhook" not in message):
         return UnreachableError(f"The API server cannot serve now: {message}")
     return (ConflictError if status == 409 else RefusedError)(status, reason, message)
 
