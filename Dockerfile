@@ -1,15 +1,17 @@
 # The image of the broker and of the operator: docs/container.md. Built by docker or buildah alike; `make image` knows their flags.
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
 
-# What both need, as locked. Wheels alone, so nothing is compiled. Of the packages only what runs is kept: no tests, no sources of
-# extensions and no symbols for debuggers, and not the second copy of the Kubernetes client, which the operator has no use for.
+# What both need, as locked: wheels alone, so nothing is compiled but Python, to bytecode that no file's time makes stale. Of the
+# packages only what runs is kept: no tests, no sources of extensions and no symbols for debuggers, and not the second copy of the
+# Kubernetes client, which the operator has no use for.
 FROM ${PYTHON_IMAGE} AS dependencies
 RUN apt-get update -q && apt-get install -qy --no-install-recommends binutils
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 RUN python3 -m venv --without-pip /opt/gmq
 COPY requirements/image.txt /requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python3 -m pip --python /opt/gmq/bin/python install -q --require-hashes --only-binary :all: -r /requirements/image.txt
+    python3 -m pip --python /opt/gmq/bin/python install -q --no-compile --require-hashes --only-binary :all: \
+        -r /requirements/image.txt
 RUN find /opt/gmq/lib -type d \( -name tests -o -name test -o -path '*/kubernetes/aio' \) -prune -exec rm -rf {} + \
     && find /opt/gmq/lib -type f \( -name '*.py[ixd]' -o -name '*.pyx.in' -o -name '*.c' -o -name '*.h' \) -delete \
     && find /opt/gmq/lib -type f -name '*.so' -exec strip --strip-unneeded {} + \
@@ -20,12 +22,14 @@ FROM dependencies AS application
 COPY requirements/build.txt /requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv --without-pip /build \
-    && python3 -m pip --python /build/bin/python install -q --require-hashes --only-binary :all: -r /requirements/build.txt
+    && python3 -m pip --python /build/bin/python install -q --require-hashes --only-binary :all: \
+        -r /requirements/build.txt
 COPY pyproject.toml README.md LICENSE /src/
 COPY broker /src/broker
 COPY operator /src/operator
 RUN cd /src && SOURCE_DATE_EPOCH=315532800 /build/bin/python -m hatchling build -t wheel -d /wheel \
-    && python3 -m pip --python /opt/gmq/bin/python install -q --no-deps --no-index --no-warn-script-location --root /out /wheel/*.whl \
+    && python3 -m pip --python /opt/gmq/bin/python install -q --no-compile --no-deps --no-index --no-warn-script-location \
+        --root /out /wheel/*.whl \
     && /opt/gmq/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /out /out/opt/gmq/lib
 
 FROM ${PYTHON_IMAGE}
@@ -50,10 +54,8 @@ CMD ["gmqserver"]
 
 ARG VERSION=0.0.0.dev0
 ARG REVISION=unknown
-ARG PYTHON_IMAGE
 LABEL org.opencontainers.image.title="GMQ" \
       org.opencontainers.image.description="A message queue for Kubernetes: the broker gmqserver, the operator gmq-operator, the client gmqclient" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+      org.opencontainers.image.revision="${REVISION}"
