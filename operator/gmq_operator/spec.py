@@ -234,9 +234,10 @@ def _check_policies(spec: Spec, reading: Reading) -> None:
 
 def _check_service(service: Service, reading: Reading) -> None:
     if service.type != "LoadBalancer" and reading.sound("spec.service.type"):
-        for path in ("spec.service.loadBalancerClass", "spec.service.loadBalancerSourceRanges"):
-            if path in reading.given:
-                reading.problem(path, f"is set, and spec.service.type is {quote(service.type)}; it may be set only with LoadBalancer")
+        for member, value in (("Class", service.load_balancer_class), ("SourceRanges", service.load_balancer_source_ranges)):
+            if value:
+                text = f"is set, and spec.service.type is {quote(service.type)}; it may be set only with LoadBalancer"
+                reading.problem(f"spec.service.loadBalancer{member}", text)
     if service.load_balancer_class is not None and (wrong := check_key(service.load_balancer_class)):
         reading.problem("spec.service.loadBalancerClass", f"is {quote(service.load_balancer_class)}; {wrong}")
     _check_unique("spec.service.loadBalancerSourceRanges", "", service.load_balancer_source_ranges, reading)
