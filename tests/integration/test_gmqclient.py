@@ -221,14 +221,17 @@ def test_subscribe_waits_for_a_message(shared_broker: Any, client: Run, queue: s
     assert json.loads(client("info", queue, "--json").stdout)["totals"]["acknowledged"] == 1
 
 
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
 @pytest.mark.parametrize("lease", [[], ["--lease", "30"]])
-def test_subscribe_follows_until_it_is_interrupted(shared_broker: Any, client: Run, queue: str, lease: list[str], start: Start) -> None:
+def test_subscribe_follows_until_it_is_interrupted(
+    shared_broker: Any, client: Run, queue: str, lease: list[str], end: signal.Signals, start: Start
+) -> None:
     following = start(shared_broker, "subscribe", queue, "--follow", *lease)
     assert following.stdout is not None
     for number in range(3):
         client("publish", queue, str(number))
         assert following.stdout.readline() == b"%d\n" % number
-    following.send_signal(signal.SIGINT)
+    following.send_signal(end)
     assert following.wait(60) == 130
     assert following.communicate()[1] == b""
     info = json.loads(client("info", queue, "--json").stdout)

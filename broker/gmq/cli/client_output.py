@@ -57,7 +57,8 @@ def write(data: bytes) -> None:
 class Interruptions:
     """Knows that the user pressed Ctrl-C, also where Python forgot it: a KeyboardInterrupt in a destructor or the like is lost.
 
-    The system's signal handler writes into a pipe of ours, where the interruption is then found.
+    The system's signal handler writes into a pipe of ours, where the interruption is then found. SIGTERM is an interruption too: it ends a
+    pod, and the first process of a container, which this may be, would not be ended by it otherwise.
     """
 
     def __init__(self) -> None:
@@ -65,11 +66,12 @@ class Interruptions:
         os.set_blocking(self._signals, False)
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where there was one."""
         with suppress(BlockingIOError):
-            if signal.SIGINT in os.read(self._signals, select.PIPE_BUF):
+            if {signal.SIGINT, signal.SIGTERM}.intersection(os.read(self._signals, select.PIPE_BUF)):
                 raise KeyboardInterrupt
 
     def wait_for(self, descriptor: int) -> None:
