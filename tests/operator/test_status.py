@@ -219,6 +219,19 @@ def test_a_node_that_does_not_answer_is_named() -> None:
     assert "kubectl describe node node1" in ready["message"]
 
 
+def test_a_readiness_gate_that_is_not_met_is_quoted() -> None:
+    recording = recorded("ready")
+    recording["deployment"]["status"] |= {"readyReplicas": 0, "availableReplicas": 0}
+    gates = {"reason": "ReadinessGatesNotReady", "message": 'the status of pod readiness gate "example.com/balanced" is not "True"'}
+    for condition in recording["pods"][0]["status"]["conditions"]:
+        if condition["type"] == "Ready":
+            condition.update(status="False", **gates)
+    observed = Observed(body=body("ready"), children={(DEPLOYMENT, "ready"): recording["deployment"]}, pods=recording["pods"])
+    ready = conditions(server("ready"), observed)["Ready"]
+    assert told(ready) == ("False", "NotServing")
+    assert "example.com/balanced" in ready["message"]
+
+
 def test_a_pod_that_its_node_ended_is_only_told_when_nothing_else_is() -> None:
     evicted = {
         "metadata": {"name": "ready-0", "namespace": "shop"},
@@ -330,6 +343,13 @@ def test_another_storage_class_cannot_be_had_for_a_claim_that_exists() -> None:
     assert told(found) == ("False", "ClassChangeRefused")
 
 
+def test_a_claim_without_a_volume_is_made_anew_with_another_class() -> None:
+    storage = Storage(type="filesystem", filesystem=FilesystemStorage(size="1Gi", storage_class_name="standard"))
+    found = conditions(server("no-class", storage), seen("no-class", storage="filesystem"))
+    assert told(found["StorageReady"]) == told(found["Ready"]) == ("False", "ClassChanged")
+    assert "`kubectl delete pvc -n status-data no-class`" in found["StorageReady"]["message"]
+
+
 def test_a_claim_that_somebody_deleted_is_told_while_the_messages_are_still_there() -> None:
     found = conditions(server("deleted", FILESYSTEM), seen("deleted", storage="filesystem"))
     assert told(found["StorageReady"]) == ("False", "ClaimBeingDeleted")
@@ -405,6 +425,7 @@ def test_a_load_balancer_without_an_address_yet_is_none() -> None:
     outer = service("ready", {"gmq": 4567}, spec={"type": "LoadBalancer"}, status={"loadBalancer": {}})
     computed = status.compute(server("ready"), CONTEXT, seen("ready", extra={(SERVICE, "ready"): outer}), NOW)
     assert [endpoint["name"] for endpoint in computed["endpoints"]] == ["tcp"]
+    assert "The load balancer has no address yet" in computed["conditions"][1]["message"]
 
 
 def test_scale_and_binding_are_told() -> None:

@@ -38,7 +38,7 @@ def compute(server: GmqServer | SpecError, context: Context, observed: Observed,
     if seen is not None and seen.selector:
         status["selector"] = seen.selector
     if isinstance(server, SpecError) or valid.status == "False":
-        wants_pause = observed.body.get("spec", {}).get("paused") is True
+        wants_pause = (observed.body.get("spec") or {}).get("paused") is True
         conditions = [*_of_bad_spec(valid, status["readyReplicas"]), paused.condition(paused=wants_pause)]
         status |= {key: old[key] for key in LASTING if key in old}
     else:

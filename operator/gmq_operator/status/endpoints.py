@@ -28,6 +28,12 @@ def endpoints(observed: Observed, *, tls: bool) -> list[dict[str, Any]]:
     return inside + outside
 
 
+def without_address(observed: Observed) -> bool:
+    """Whether a load balancer is asked for that has no address, or not yet."""
+    services = (child for (kind, _), child in observed.children.items() if kind == SERVICE)
+    return any(service.get("spec", {}).get("type") == "LoadBalancer" and not _hosts(service) for service in services)
+
+
 def _ports(service: Object) -> list[Any]:
     ports = [port for port in service.get("spec", {}).get("ports", ()) if port.get("name") in PORTS]
     return sorted(ports, key=lambda port: list(PORTS).index(port["name"]))

@@ -27,7 +27,7 @@ def _trouble_of(seen: Object, observed: Observed, now: datetime) -> Trouble | No
     """Why this pod does not serve; None when it does, or has ended in good order."""
     pod = pod_of(seen, observed.warnings)
     if (stops := seen["metadata"].get("deletionTimestamp")) is not None:
-        return _stopping(pod, stops, now)
+        return _stopping(pod, stops, observed, now)
     phase = pod.status.get("phase", "Pending")
     if phase == "Failed":
         text = f"{pod.status.get('reason', 'It failed')}: {pod.status.get('message', 'no message')}"
@@ -37,12 +37,13 @@ def _trouble_of(seen: Object, observed: Observed, now: datetime) -> Trouble | No
     return _in_container(pod) or _not_ready(pod, observed, now)
 
 
-def _stopping(pod: Pod, stops: str, now: datetime) -> Trouble:
+def _stopping(pod: Pod, stops: str, observed: Observed, now: datetime) -> Trouble:
     if now - datetime.fromisoformat(stops) <= SLOW_STOP:
         return Trouble("Stopping", f"Pod {pod.name} finishes what is under way and stops.", passing=True)
+    alone = "Until it has, no other may use its volume. " if storage_in_use(observed) == "filesystem" else ""
     return Trouble(
         "PodStuckStopping",
-        f"Pod {pod.name} should have stopped by {stops}, and until it has, no other may start. "
+        f"Pod {pod.name} should have stopped by {stops}. {alone}"
         f"See its node: `kubectl describe node {pod.node}`. "
         f"Only if that machine is certainly off: `kubectl delete pod -n {pod.namespace} {pod.name} --force --grace-period=0`.",
     )
@@ -66,6 +67,10 @@ def _not_ready(pod: Pod, observed: Observed, now: datetime) -> Trouble:
         return Trouble("Unschedulable", f"No node takes pod {pod.name}: {quoted(scheduled.get('message', 'no message'))}")
     if not pod.containers:
         return Trouble("Starting", f"Pod {pod.name} waits for its node.", passing=True)
+    if (gates := pod.condition("Ready")).get("reason") == "ReadinessGatesNotReady":
+        return Trouble(
+            "NotServing", f"The broker in pod {pod.name} is ready, and what has to agree is not: {quoted(gates.get('message', ''))}"
+        )
     if all(container.get("ready") for container in pod.containers):
         return Trouble(
             "NodeLost", f"Pod {pod.name} runs on node {pod.node}, which does not answer. See `kubectl describe node {pod.node}`."

@@ -2,6 +2,7 @@
 
 from gmq_operator.observed import CLAIM
 from gmq_operator.status.condition import Condition, quoted
+from gmq_operator.status.endpoints import without_address
 from gmq_operator.status.rollout import Rollout
 from gmq_operator.status.storage_ready import NOT_AS_ASKED
 from gmq_operator.status.view import View, listed
@@ -34,7 +35,7 @@ def _moving(view: View) -> Condition | None:
         return _on("RollingOut", "The Deployment was changed just now.")
     if rollout.replicas != rollout.wanted or (rollout.wanted and not rollout.complete):
         return _rolling(view, rollout)
-    if trouble is not None and trouble.passing:
+    if trouble is not None and (trouble.passing or trouble.reason == "PodStuckStopping"):
         return _on(trouble.reason, trouble.message)
     return None
 
@@ -46,8 +47,12 @@ def _settled(view: View, storage: Condition) -> Condition:
     if view.not_served:
         kinds = ", ".join(f"{kind.kind} ({kind.api_version})" for kind in view.not_served)
         return _not("KindNotServed", f"All is as the spec asks, but for what this cluster does not know: {kinds}.")
-    short = view.rollout is not None and view.rollout.ready < view.rollout.wanted
-    return _not("Complete", "Every part is as the spec asks." + (" What is wrong is told by Ready." if short else ""))
+    notes = ["Every part is as the spec asks."]
+    if view.rollout is not None and view.rollout.ready < view.rollout.wanted:
+        notes.append("What is wrong is told by Ready.")
+    if without_address(view.observed):
+        notes.append("The load balancer has no address yet.")
+    return _not("Complete", " ".join(notes))
 
 
 def _rolling(view: View, rollout: Rollout) -> Condition:

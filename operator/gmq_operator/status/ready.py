@@ -16,9 +16,9 @@ def condition(view: View, storage: Condition) -> Condition:
         return _not("NoDeployment", f"The Deployment is not there yet.{paused}")
     if rollout.wanted == 0:
         return Condition("Ready", "True", "ScaledToZero", "No broker runs, as spec.replicas is 0.")
+    count = f"Pods that are ready: {min(rollout.ready, rollout.wanted)} of {rollout.wanted}."
     if _serves(rollout):
-        return Condition("Ready", "True", "Serving", f"Pods that are ready: {rollout.ready} of {rollout.wanted}.")
-    count = f"Pods that are ready: {rollout.ready} of {rollout.wanted}."
+        return Condition("Ready", "True", "Serving", count)
     if rollout.failure and rollout.replicas < rollout.wanted:
         return _not("PodsRefused", f"{count} The cluster refuses to create the pods: {quoted(rollout.failure)}")
     if storage.status == "False" and explains(storage, view.trouble):

@@ -14,8 +14,6 @@ from gmq_operator.status.view import View, listed
 RESIZING = frozenset({"Resizing", "FileSystemResizePending"})
 CLAIM_TROUBLES = frozenset({"Unschedulable", "VolumeNotMounted", "NotServing", "Starting"})
 """What pods have when their storage is not ready."""
-
-
 NOT_AS_ASKED = frozenset({"ShrinkRefused", "ExpansionRefused", "ExpansionFailed", "ClassChangeRefused", "ClaimRefused"})
 """Reasons of a claim that may be used as it is, and is not what the spec asks for."""
 
@@ -56,7 +54,7 @@ def _claim(view: View, asked: FilesystemStorage) -> Condition:
             return _not("ClaimNotCreated", f"The API server refused the claim. {refused}")
         return _not("NoClaim", "The claim is not there yet.")
     name, status = claim["metadata"]["name"], claim.get("status", {})
-    if "deletionTimestamp" in claim["metadata"]:
+    if "deletionTimestamp" in claim["metadata"] and status.get("phase") == "Bound":
         return _not(
             "ClaimBeingDeleted",
             f"Somebody deleted the claim {name}. It goes, and with it the messages, once no pod uses it: keep the pod running, and copy "
@@ -65,7 +63,7 @@ def _claim(view: View, asked: FilesystemStorage) -> Condition:
     if status.get("phase") == "Lost":
         return _not("VolumeLost", f"The volume of the claim {name} is gone: {claim.get('spec', {}).get('volumeName', 'unknown')}.")
     if status.get("phase") != "Bound":
-        return _unbound(view, claim)
+        return _unbound(view, asked, claim)
     return _bound(
         asked,
         claim,
@@ -74,9 +72,15 @@ def _claim(view: View, asked: FilesystemStorage) -> Condition:
     )
 
 
-def _unbound(view: View, claim: Object) -> Condition:
+def _unbound(view: View, asked: FilesystemStorage, claim: Object) -> Condition:
     """A claim that has no volume."""
     name, wanted = claim["metadata"]["name"], claim.get("spec", {}).get("storageClassName")
+    anew = f"delete the claim, which holds nothing yet: `kubectl delete pvc -n {claim['metadata']['namespace']} {name}`."
+    if asked.storage_class_name not in (None, wanted):
+        return _not(
+            "ClassChanged",
+            f"The claim {name} was made with another storage class, which cannot be changed. To have it made anew, {anew}",
+        )
     cause = latest(
         about("PersistentVolumeClaim", name, view.observed.warnings),
         {"ProvisioningFailed", "FailedBinding", "ClaimMisbound", "FailedScheduling"},
@@ -84,8 +88,8 @@ def _unbound(view: View, claim: Object) -> Condition:
     if wanted and "storageclass" in cause.lower() and "not found" in cause:
         return _not(
             "StorageClassMissing",
-            f"The claim {name} asks for the storage class {wanted}, which this cluster does not have: see `kubectl get storageclass`. A "
-            "claim's class cannot be changed: delete the claim, which holds nothing yet, and set another storageClassName.",
+            f"The claim {name} asks for the storage class {wanted}, which this cluster does not have: see `kubectl get storageclass`. "
+            f"Set another storageClassName, then {anew}",
         )
     if cause:
         return _not("ProvisioningFailed", f"No volume could be made for the claim {name}: {quoted(cause)}")
@@ -93,7 +97,7 @@ def _unbound(view: View, claim: Object) -> Condition:
         return _not(
             "NoStorageClass",
             f"The claim {name} names no storage class and the cluster has no default one: it waits for a volume made by hand. "
-            "Set spec.storage.filesystem.storageClassName; see `kubectl get storageclass`.",
+            f"Or set spec.storage.filesystem.storageClassName to one of `kubectl get storageclass`, then {anew}",
         )
     return _not("ClaimPending", f"The claim {name} waits for its volume. Storage class {wanted} may wait for the first pod.")
 
