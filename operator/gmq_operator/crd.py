@@ -178,12 +178,8 @@ def _type(kind: inspect.Type) -> Schema:
     match _without_none(unwrapped(kind).type):
         case inspect.BoolType():
             return {"type": "boolean"}
-        case inspect.IntType(ge=low, le=high):
-            size = "int32" if high is not None and high < 1 << 31 else "int64"
-            return {"type": "integer", "format": size, **_set(minimum=low, maximum=high)}
-        case inspect.FloatType(gt=above, ge=low, le=high):
-            exclusive = {"minimum": above, "exclusiveMinimum": True} if above is not None else {}
-            return {"type": "number", **exclusive, **_set(minimum=low, maximum=high)}
+        case inspect.IntType() | inspect.FloatType() as number:
+            return _number(number)
         case inspect.StrType(min_length=low, max_length=high, pattern=pattern):
             return {"type": "string", **_set(minLength=low, maxLength=high, pattern=None if pattern is None else _pattern(pattern))}
         case inspect.LiteralType(values=values):
@@ -198,6 +194,19 @@ def _type(kind: inspect.Type) -> Schema:
             made = _type(item)
             return {"type": "array", **_list_type(made), **_set(minItems=low, maxItems=high), "items": made}
     raise TypeError(f"no schema for fields of the type {kind}")
+
+
+def _number(kind: inspect.IntType | inspect.FloatType) -> Schema:
+    low, high = kind.ge, kind.le
+    if isinstance(kind, inspect.IntType):
+        size = "int32" if high is not None and high < 1 << 31 else "int64"
+        return {"type": "integer", "format": size, **_set(minimum=low, maximum=high)}
+    if kind.gt is not None:
+        return {"type": "number", "minimum": kind.gt, "exclusiveMinimum": True, **_set(maximum=high)}
+    made = {"type": "number", **_set(minimum=low, maximum=high)}
+    if low is not None and 0 < low < 1:  # API servers compare a whole number with the bound's whole part, and would take 0
+        made["allOf"] = [{"minimum": 0, "exclusiveMinimum": True}]
+    return made
 
 
 def _list_type(items: Schema) -> Schema:
