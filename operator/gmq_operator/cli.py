@@ -80,7 +80,11 @@ def settings(arguments: list[str] | None = None) -> Settings:
     """What the command line says. Exits with a message where it is wrong."""
     flags = parser()
     given = flags.parse_args(arguments)
-    image = given.image or os.environ.get(IMAGE_VARIABLE, "")
+    if given.log_level not in log.LEVELS:  # argparse checks what is given, and not where it comes from otherwise
+        flags.error(f"{LEVEL_VARIABLE} is {quote(given.log_level)}; it must be one of {', '.join(log.LEVELS)}")
+    image = (os.environ.get(IMAGE_VARIABLE, "") if given.image is None else given.image).strip()
+    if given.image is not None and not image:
+        flags.error(f"--image is {quote(given.image)}, which is no image")
     if not image:
         flags.error(f"--image is missing, and the environment variable {IMAGE_VARIABLE} is not set: which image do brokers run?")
     host, port = given.listen

@@ -24,7 +24,7 @@ Sink = Callable[[Kind, str | None, Object], None]
 SERVER_TIMEOUT: Final = 600
 """Seconds after which the API server ends a watch that goes on."""
 CLIENT_TIMEOUT: Final = 660
-INACTIVITY: Final = 150.0
+INACTIVITY: Final = 90.0
 """Seconds without an event or a bookmark after which a watch is taken for dead: the API server sends a bookmark every minute."""
 CONNECT_TIMEOUT: Final = 10.0
 CHUNK: Final = 500
