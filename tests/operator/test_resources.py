@@ -30,7 +30,7 @@ from gmq_operator.observed import (
     Context,
     Kind,
 )
-from gmq_operator.resources import Child, default_user, desired, pod, prunable, unserved
+from gmq_operator.resources import Child, default_user, desired, emptied, pod, prunable, unserved
 from gmq_operator.resources.labels import STORAGE
 from gmq_operator.spec import Spec
 
@@ -340,6 +340,18 @@ def test_the_grace_period_is_longer_than_the_drain():
         longer = the_pod({"storage": storage, "config": {"network": {"drain_timeout": 300}}})["terminationGracePeriodSeconds"]
         assert longer - usual == 300 - pod.DRAIN
         assert usual >= pod.DRAIN + 10
+
+
+def test_an_emptied_deployment_starts_nothing_and_has_nothing_of_the_old_pods():
+    for case in CASES:
+        (wanted,) = of(DEPLOYMENT, children(case))
+        empty = emptied(wanted)
+        spec = empty["spec"]["template"].pop("spec")
+        assert empty["spec"].pop("paused") is True, "its pods would be started"
+        assert [container["name"] for container in spec.pop("containers")] == ["replaced"]
+        assert spec == {}
+        kept = {**wanted["spec"], "template": {"metadata": wanted["spec"]["template"]["metadata"]}}
+        assert empty == {**wanted, "spec": kept}
 
 
 def test_a_secret_is_mounted_as_a_folder_with_the_keys_that_are_needed():

@@ -16,7 +16,7 @@ from gmq_operator.observed import (
 )
 from gmq_operator.resources.claim import claim
 from gmq_operator.resources.configmap import config_map
-from gmq_operator.resources.deployment import deployment
+from gmq_operator.resources.deployment import deployment, emptied
 from gmq_operator.resources.differs import differs
 from gmq_operator.resources.disruption_budget import disruption_budget
 from gmq_operator.resources.labels import MANAGED_BY, MANAGER
@@ -28,7 +28,19 @@ from gmq_operator.resources.service import service
 from gmq_operator.resources.service_monitor import service_monitor
 from gmq_operator.spec import GmqServer
 
-__all__ = ["MANAGED_BY", "MANAGER", "Child", "default_user", "default_user_name", "desired", "differs", "is_ours", "prunable", "unserved"]
+__all__ = [
+    "MANAGED_BY",
+    "MANAGER",
+    "Child",
+    "default_user",
+    "default_user_name",
+    "desired",
+    "differs",
+    "emptied",
+    "is_ours",
+    "prunable",
+    "unserved",
+]
 
 _NEVER_PRUNED = frozenset((CLAIM, SECRET))
 """Messages and passwords: what cannot be made again goes with its owner or by a person's hand."""

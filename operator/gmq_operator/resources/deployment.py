@@ -58,3 +58,15 @@ def template(server: GmqServer, context: Context) -> dict[str, Any]:
         },
         "spec": pod_spec(server, context),
     }
+
+
+def emptied(wanted: Child) -> Child:
+    """The Deployment without anything in its pods, and paused, so that its controller leaves the pods that there are alone.
+
+    Server-side apply takes away fields that are no longer wanted, but not the objects around them, nor what the API server filled in
+    there. Where a container or volume has to be one thing or another, as a variable has a value or a source, what is left makes an object
+    that is refused. To apply this one, and the wanted one at once after it, leaves nothing, and is one rollout.
+    """
+    placeholder = {"name": "replaced", "image": "replaced"}  # nothing of it is ever started
+    pods = {**wanted["spec"]["template"], "spec": {"containers": [placeholder]}}
+    return {**wanted, "spec": {**wanted["spec"], "paused": True, "template": pods}}
