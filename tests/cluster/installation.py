@@ -16,6 +16,8 @@ CHART = ROOT / "charts" / "gmq"
 OWN_HELM = ROOT / ".tools" / "helm" / "node_modules" / ".bin" / "helm"
 IMAGE = os.environ.get("GMQ_TEST_IMAGE", "docker.io/library/gmq:dev")
 """The image that the cluster's nodes have."""
+MORE = json.loads(os.environ.get("GMQ_TEST_VALUES", "{}"))
+"""Further values of the chart, as a cluster may need them."""
 RELEASE = "gmq"
 SYSTEM = "gmq-system"
 """The namespace of the operator."""
@@ -56,7 +58,7 @@ def install(image: str = IMAGE, **values: Any) -> None:
     """Install the operator for the whole cluster, or upgrade it, and wait until it is there."""
     run_helm(
         "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", "--wait", "--timeout", "120s",
-        values={**image_values(image), **values},
+        values={**image_values(image), **MORE, **values},
     )  # fmt: skip
 
 
