@@ -83,6 +83,11 @@ scan: $(STAMP) $(SCANNER)/.installed  ## look at the TLS of both listeners with 
 image:  ## build the container image, with docker or buildah (IMAGE=NAME:TAG; ARCHIVE=FILE writes it there as well)
 	@IMAGE="$(IMAGE)" ARCHIVE="$(ARCHIVE)" PYTHON_IMAGE="$(PYTHON_IMAGE)" BUILDER="$(BUILDER)" .ci/image
 
+.PHONY: test-image
+test-image: ARCHIVE = build/image.tar
+test-image: $(STAMP) image  ## build the image and test it, as root and with runc
+	GMQ_TEST_ARCHIVE=$(ARCHIVE) $(BIN)/pytest tests/image $(ARGS)
+
 SBOM ?= build/gmq.cdx.json
 .PHONY: sbom
 sbom: $(SUPPLY)/.installed  ## write what the broker is made of, as CycloneDX (SBOM=FILE, build/gmq.cdx.json)

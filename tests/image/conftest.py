@@ -1,10 +1,8 @@
-"""The image, built once for all tests of this folder, or taken from the archive that GMQ_TEST_ARCHIVE names; and containers of it."""
+"""The image in the archive that GMQ_TEST_ARCHIVE names, and containers of it."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,50 +12,22 @@ from image_archive import Image
 
 from helpers_server import Network, own_network
 
-ROOT = Path(__file__).parents[2]
 ARCHIVE = "GMQ_TEST_ARCHIVE"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them wait for one build, and some measure: they run after the others, one by one."""
+    """They share the files of the image, which are unpacked once, and some measure: they run after the others, one by one."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.alone)
-            item.add_marker(pytest.mark.timeout(900))  # the first one builds
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archive of the image."""
-    if os.environ.get(ARCHIVE):
-        return Path(os.environ[ARCHIVE])
-    if missing := _missing():
-        pytest.skip(f"the image cannot be built: {missing}")
-    path = tmp_path_factory.mktemp("image") / "image.tar"
-    command = ["make", "image", "IMAGE=docker.io/library/gmq:test", f"ARCHIVE={path}"]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, f"make image fails:\n{built.stdout[-2000:]}\n{built.stderr[-4000:]}"
-    return path
-
-
-def _missing() -> str:
-    """Why the image cannot be built here; empty where it can."""
-    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
-        return ""
-    if not shutil.which("buildah"):
-        return "there is neither a docker that works nor buildah"
-    base = os.environ.get("PYTHON_IMAGE", "").removeprefix("docker-archive:")
-    if base.startswith("/") and Path(base).exists():
-        return ""
-    default = (ROOT / "Dockerfile").read_text().partition("ARG PYTHON_IMAGE=")[2].split()[0]
-    stored = subprocess.run(["buildah", "inspect", "--type", "image", base or default], capture_output=True, check=False)
-    return "" if stored.returncode == 0 else f"its base {base or default} is not here, and PYTHON_IMAGE names no other"
-
-
-@pytest.fixture(scope="session")
-def image(archive: Path) -> Image:
+def image() -> Image:
     """The image."""
-    return Image(archive)
+    if not os.environ.get(ARCHIVE):
+        pytest.skip(f"{ARCHIVE} names no archive of the image: make test-image builds one")
+    return Image(Path(os.environ[ARCHIVE]))
 
 
 @pytest.fixture(scope="session")
