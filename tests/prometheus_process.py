@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,13 +33,16 @@ def hurried(rules: str) -> str:
 
 
 class Prometheus:
-    """A Prometheus that scrapes targets twice a second, each target a job."""
+    """A Prometheus that scrapes targets twice a second, each target a job. All of them get the labels."""
 
-    def __init__(self, folder: Path, targets: Sequence[str]) -> None:
+    def __init__(self, folder: Path, targets: Sequence[str], *, labels: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         self.address = f"127.0.0.1:{free_port()}"
         (folder / "rules.yaml").write_text(hurried(RULES.read_text()))
-        jobs = [{"job_name": f"gmq-{at}", "static_configs": [{"targets": [target]}]} for at, target in enumerate(targets)]
+        jobs = [
+            {"job_name": f"gmq-{at}", "static_configs": [{"targets": [target], "labels": dict(labels or {})}]}
+            for at, target in enumerate(targets)
+        ]
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
             "rule_files": ["rules.yaml"],
