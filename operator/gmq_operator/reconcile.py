@@ -8,9 +8,10 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
+from msgspec import Struct
 
 from gmq_operator.cache import SERVER, Cache, Key
 from gmq_operator.claims import grown
@@ -22,7 +23,7 @@ from gmq_operator.reports import post_events, warnings_of
 from gmq_operator.resources import Child, default_user, default_user_name, desired, differs, prunable
 from gmq_operator.spec import GmqServer, SpecError, parse
 from gmq_operator.status import changed, compute, events, refused_switch
-from gmq_operator.troubles import claim_waits, pods_wait, rolled_out, runs, trouble_age
+from gmq_operator.troubles import claim_goes, claim_waits, pods_wait, rolled_out, runs, trouble_age
 from gmq_operator.turns import Turns
 
 log = structlog.get_logger()
@@ -34,10 +35,31 @@ SECRET_PERIOD_IN_TROUBLE: Final = 30.0
 SOONEST_LOOK: Final = 5.0
 LATEST_LOOK: Final = 60.0
 """Seconds until a server whose pods are in trouble is looked at again: what is told of them in Events is not watched."""
-WAIT_FOR_PREDECESSOR: Final = 2.0
-WAIT_FOR_TURN: Final = 60.0
 
-Refusals = dict[tuple[Kind, str], str]
+
+class Wait(NamedTuple):
+    """Why a child is left as it is for now, as a sentence for the status, and the seconds until it is looked at again."""
+
+    why: str
+    seconds: float
+
+
+PREDECESSOR: Final = Wait("What is left of a deleted GmqServer of this name has to go first.", 2.0)
+TURN: Final = Wait("Nobody asked for this restart, so one server is restarted at a time, and another one is not done.", 60.0)
+CLAIM_GOES: Final = Wait("Its pods are left alone: the claim is being deleted, and with a restart its messages would be gone.", 60.0)
+
+
+class Made(Struct):
+    """What came of the attempt to make the children as desired."""
+
+    refused: dict[tuple[Kind, str], str] = {}
+    waiting: dict[tuple[Kind, str], str] = {}
+    again: float | None = None
+    """Seconds until it should be looked at again."""
+
+    def wait(self, kind: Kind, name: str, wait: Wait) -> None:
+        self.waiting[kind, name] = wait.why
+        self.again = _sooner(self.again, wait.seconds)
 
 
 class UnfinishedError(Exception):
@@ -94,18 +116,17 @@ class Reconciler:
             server: GmqServer | SpecError = parse(body)
         except SpecError as error:
             server = error
-        refused: Refusals = {}
-        again: float | None = None
+        made = Made()
         result = "invalid"
         if isinstance(server, GmqServer):
             result = self._held(key, server, body)
             if result == "ok":
-                refused, again = await self._make(key, server, body)
-        observed = await self._observe(key, body, refused)
+                made = await self._make(key, server, body)
+        observed = await self._observe(key, body, made)
         await self._report(server, observed)
-        if refused:
-            raise UnfinishedError("; ".join(f"{kind.kind} {name}: {text}" for (kind, name), text in refused.items()))
-        return result, None if result == "invalid" else _sooner(again, _next_look(observed))
+        if made.refused:
+            raise UnfinishedError("; ".join(f"{kind.kind} {name}: {text}" for (kind, name), text in made.refused.items()))
+        return result, None if result == "invalid" else _sooner(made.again, _next_look(observed))
 
     def _held(self, key: Key, server: GmqServer, body: Object) -> str:
         """Why the children are left as they are; ok where they are not."""
@@ -114,30 +135,29 @@ class Reconciler:
         seen = Observed(body=body, children=self._cache.children(key))
         return "ok" if refused_switch(server, seen) is None else "invalid"
 
-    async def _make(self, key: Key, server: GmqServer, body: Object) -> tuple[Refusals, float | None]:
-        """Create, apply and delete until the children are as desired; what was refused, and when to come again."""
-        again: float | None = None
-        refused: Refusals = {}
-        await self._make_user(key, server, refused)
+    async def _make(self, key: Key, server: GmqServer, body: Object) -> Made:
+        """Create, apply and delete until the children are as desired."""
+        made = Made()
+        await self._make_user(key, server, made)
         children = self._cache.children(key)
         for wanted in desired(server, self.context):
             kind = _kind(wanted, self.context)
             name = wanted["metadata"]["name"]
-            if kind == DEPLOYMENT and any(of == CONFIG_MAP for of, _ in refused):
+            if kind == DEPLOYMENT and any(of == CONFIG_MAP for of, _ in made.refused):
                 continue  # pods would start with the old configuration, and take it for the new one
             try:
-                if not await self._make_child(key, server, body, kind, wanted, children.get((kind, name))):
-                    again = _sooner(again, WAIT_FOR_TURN)
+                if (wait := await self._make_child(key, server, body, kind, wanted, children.get((kind, name)))) is not None:
+                    made.wait(kind, name, wait)
             except PredecessorError:
-                again = WAIT_FOR_PREDECESSOR
+                made.wait(kind, name, PREDECESSOR)
             except ConflictError:
                 raise
             except RefusedError as error:
-                refused[kind, name] = str(error)
-        await self._prune(key, server, refused)
-        return refused, again
+                made.refused[kind, name] = str(error)
+        await self._prune(key, server, made)
+        return made
 
-    async def _make_user(self, key: Key, server: GmqServer, refused: Refusals) -> None:
+    async def _make_user(self, key: Key, server: GmqServer, made: Made) -> None:
         """Create the generated user unless it is there, which only the attempt shows: the operator may not read Secrets."""
         if server.spec.auth.mode != "Generated":
             return
@@ -152,12 +172,12 @@ class Reconciler:
         except ConflictError:
             pass  # it is there
         except RefusedError as error:
-            refused[SECRET, default_user_name(server)] = str(error)
+            made.refused[SECRET, default_user_name(server)] = str(error)
             return
         self._tried[key] = server.uid, now
 
-    async def _make_child(self, key: Key, server: GmqServer, body: Object, kind: Kind, wanted: Child, live: Object | None) -> bool:
-        """Make one child as it is desired; False where it has to wait for its turn."""
+    async def _make_child(self, key: Key, server: GmqServer, body: Object, kind: Kind, wanted: Child, live: Object | None) -> Wait | None:
+        """Make one child as it is desired; the result is why it has to wait."""
         name = wanted["metadata"]["name"]
         if live is None:
             live = await self._cluster.get(kind, server.namespace, name)  # what is not labelled as the operator's is not watched
@@ -165,28 +185,36 @@ class Reconciler:
             if (why := foreign(server, live)) is not None:
                 raise RefusedError(409, "AlreadyExists", why)
             if "deletionTimestamp" in live["metadata"]:
-                return True  # its end is an event
+                return None  # its end is an event
             if kind == CLAIM:
                 wanted = grown(wanted, live)
             if not differs(wanted, live):
                 self._cache.put(kind, live)
                 if kind == DEPLOYMENT and rolled_out(live):
                     self._turns.give_back(key)
-                return True
-            if kind == DEPLOYMENT and not self._may_restart(key, body, live):
-                log.info("waiting for another server's restart", key=str(key))
-                return False
+                return None
+            if kind == DEPLOYMENT and (wait := self._wait_to_restart(key, body, wanted, live)) is not None:
+                log.info("waiting", key=str(key), kind=kind.kind, name=name, reason=wait.why)
+                return wait
         made = await self._cluster.apply(kind, wanted)
         self._cache.put(kind, made)
         log.info("applied" if live is not None else "created", key=str(key), kind=kind.kind, name=name)
-        return True
+        return None
 
-    def _may_restart(self, key: Key, body: Object, live: Object) -> bool:
-        """Whether the Deployment may be changed now: always for a changed spec; else it is the operator that changed."""
+    def _wait_to_restart(self, key: Key, body: Object, wanted: Child, live: Object) -> Wait | None:
+        """Why a Deployment whose pods run is not changed now.
+
+        Without a change of the spec it is the operator that changed, and servers take turns. A claim that somebody deleted is there as long
+        as a pod uses it; to scale to 0 is the way to let it go.
+        """
+        if not runs(live):
+            return None
+        if wanted["spec"]["replicas"] and claim_goes(self._cache.children(key)):
+            return CLAIM_GOES
         asked = (body.get("status") or {}).get("observedGeneration") != body["metadata"].get("generation")
-        return asked or not runs(live) or self._turns.take(key)
+        return None if asked or self._turns.take(key) else TURN
 
-    async def _prune(self, key: Key, server: GmqServer, refused: Refusals) -> None:
+    async def _prune(self, key: Key, server: GmqServer, made: Made) -> None:
         children = self._cache.children(key)
         for kind, name in prunable(server, self.context, children):
             live = children[kind, name]
@@ -197,14 +225,14 @@ class Reconciler:
             except ConflictError:
                 continue  # another one by now: the watch tells
             except RefusedError as error:
-                refused[kind, name] = str(error)
+                made.refused[kind, name] = str(error)
             else:
                 log.info("deleted", key=str(key), kind=kind.kind, name=name)
 
-    async def _observe(self, key: Key, body: Object, refused: Refusals) -> Observed:
+    async def _observe(self, key: Key, body: Object, made: Made) -> Observed:
         children, pods = self._cache.children(key), self._cache.pods(key)
         warnings = await warnings_of(self._cluster, pods, children)
-        return Observed(body=body, children=children, pods=pods, warnings=warnings, refused=refused)
+        return Observed(body=body, children=children, pods=pods, warnings=warnings, refused=made.refused, waiting=made.waiting)
 
     async def _report(self, server: GmqServer | SpecError, observed: Observed) -> None:
         """Write the status where it changed, and tell in Events what happened."""

@@ -21,6 +21,14 @@ def claim_waits(children: Mapping[tuple[Kind, str], Object]) -> bool:
     return any(kind == CLAIM and (child.get("status") or {}).get("phase") != "Bound" for (kind, _), child in children.items())
 
 
+def claim_goes(children: Mapping[tuple[Kind, str], Object]) -> bool:
+    """Whether a claim with a volume was deleted, and is only there because a pod uses it."""
+    return any(
+        kind == CLAIM and "deletionTimestamp" in child["metadata"] and (child.get("status") or {}).get("phase") == "Bound"
+        for (kind, _), child in children.items()
+    )
+
+
 def runs(deployment: Object) -> bool:
     """Whether there are pods that a change would restart."""
     return bool((deployment.get("status") or {}).get("replicas"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fakecluster import NAMESPACE, FakeCluster, deployments_of, rolled_out
-from world import FILESYSTEM, MEMORY, MYSQL, NEW, World, play
+from world import FILESYSTEM, MEMORY, MYSQL, NEW, OLD, World, play
 
 from gmq_operator.cache import SERVER
 from gmq_operator.cluster import ClusterError, ConflictError, RefusedError, UnreachableError
@@ -642,6 +642,8 @@ def test_after_an_upgrade_of_the_operator_one_server_at_a_time_is_restarted() ->
             await after.settle(name)
         assert [image(after, name) for name in ("a", "b", "c")] == [NEW, "gmq:1", "gmq:1"]
         assert not after.woken
+        assert after.condition("b", "Progressing")[:2] == ("True", "Waiting")
+        assert "one server is restarted at a time" in after.condition("b", "Progressing")[2]
         after.cluster.edit(DEPLOYMENT, "a", rolled_out)
         await after.settle("a")
         assert {key.name for key in after.woken} == {"b", "c"}, "who waits for a turn is not told that it is free"
@@ -667,6 +669,28 @@ def test_a_changed_spec_waits_for_no_turn() -> None:
         after.user_applies("b", logLevel="debug")
         await after.settle("b")
         assert image(after, "b") == NEW
+
+    play(scenario)
+
+
+def test_no_pod_is_restarted_while_the_claim_that_it_uses_is_being_deleted() -> None:
+    def goes(claim: Any) -> None:
+        claim["metadata"]["deletionTimestamp"] = "2026-11-25T10:00:00Z"
+        claim["status"] = {"phase": "Bound", "capacity": {"storage": "1Gi"}}
+
+    async def scenario(world: World) -> None:
+        world.user_applies("orders", storage=FILESYSTEM)
+        await world.settle("orders")
+        world.cluster.edit(DEPLOYMENT, "orders", rolled_out)
+        world.cluster.edit(CLAIM, "orders-data", goes)
+        world.user_applies("orders", storage=FILESYSTEM, image=NEW)
+        await world.settle("orders")
+        assert image(world, "orders") == OLD, "a restart lets the claim go, and the messages with it"
+        assert world.condition("orders", "Progressing")[:2] == ("True", "Waiting")
+        assert world.condition("orders", "StorageReady")[1] == "ClaimBeingDeleted"
+        world.user_applies("orders", storage=FILESYSTEM, image=NEW, replicas=0)
+        await world.settle("orders")
+        assert world.cluster.one(DEPLOYMENT, "orders")["spec"]["replicas"] == 0, "to scale to 0 is the way to let the claim go"
 
     play(scenario)
 

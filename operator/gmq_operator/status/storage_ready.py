@@ -54,11 +54,14 @@ def _claim(view: View, asked: FilesystemStorage) -> Condition:
             return _not("ClaimNotCreated", f"The API server refused the claim. {refused}")
         return _not("NoClaim", "The claim is not there yet.")
     name, status = claim["metadata"]["name"], claim.get("status", {})
-    if "deletionTimestamp" in claim["metadata"] and status.get("phase") == "Bound":
+    if "deletionTimestamp" in claim["metadata"]:
+        if status.get("phase") != "Bound":
+            return _not("ClaimBeingDeleted", f"The claim {name} is being deleted, and held nothing. Another is made when it is gone.")
         return _not(
             "ClaimBeingDeleted",
-            f"Somebody deleted the claim {name}. It goes, and with it the messages, once no pod uses it: keep the pod running, and copy "
-            "what is needed. The volume survives only where its persistentVolumeReclaimPolicy is Retain.",
+            f"Somebody deleted the claim {name}. It goes, and with it the messages, once no pod uses it, so the operator restarts none. "
+            "Keep the pod, and copy what is needed; or set spec.replicas to 0 to let the claim go. The volume survives only where its "
+            "persistentVolumeReclaimPolicy is Retain.",
         )
     if status.get("phase") == "Lost":
         return _not("VolumeLost", f"The volume of the claim {name} is gone: {claim.get('spec', {}).get('volumeName', 'unknown')}.")
