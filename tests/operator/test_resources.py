@@ -346,10 +346,14 @@ def test_an_emptied_deployment_starts_nothing_and_has_nothing_of_the_old_pods():
     for case in CASES:
         (wanted,) = of(DEPLOYMENT, children(case))
         empty = emptied(wanted)
-        spec = empty["spec"]["template"].pop("spec")
+        kubernetes_validate.validate(empty, VERSIONS[-1], strict=True)
         assert empty["spec"].pop("paused") is True, "its pods would be started"
-        assert [container["name"] for container in spec.pop("containers")] == ["replaced"]
-        assert spec == {}
+        spec, was = empty["spec"]["template"].pop("spec"), wanted["spec"]["template"]["spec"]
+        (container,) = spec.pop("containers")
+        assert container.pop("name") == "replaced"
+        assert set(spec) | set(container) == {"automountServiceAccountToken", "securityContext", "image", "resources"}
+        assert spec.items() <= was.items()
+        assert container.items() <= was["containers"][0].items()
         kept = {**wanted["spec"], "template": {"metadata": wanted["spec"]["template"]["metadata"]}}
         assert empty == {**wanted, "spec": kept}
 

@@ -61,12 +61,16 @@ def template(server: GmqServer, context: Context) -> dict[str, Any]:
 
 
 def emptied(wanted: Child) -> Child:
-    """The Deployment without anything in its pods, and paused, so that its controller leaves the pods that there are alone.
+    """The Deployment with one container that is never started, and paused: its controller leaves the pods that there are alone.
 
     Server-side apply takes away fields that are no longer wanted, but not the objects around them, nor what the API server filled in
     there. Where a container or volume has to be one thing or another, as a variable has a value or a source, what is left makes an object
-    that is refused. To apply this one, and the wanted one at once after it, leaves nothing, and is one rollout.
+    that is refused. To apply this one, and the wanted one at once after it, leaves nothing, and is one rollout. What the cluster's policies
+    may look at is as in the wanted one, which must be one that the API server takes.
     """
-    placeholder = {"name": "replaced", "image": "replaced"}  # nothing of it is ever started
-    pods = {**wanted["spec"]["template"], "spec": {"containers": [placeholder]}}
-    return {**wanted, "spec": {**wanted["spec"], "paused": True, "template": pods}}
+    template = wanted["spec"]["template"]
+    first = template["spec"]["containers"][0]
+    container = {"name": "replaced", **{key: first[key] for key in ("image", "resources", "securityContext") if key in first}}
+    pods = {key: template["spec"][key] for key in ("automountServiceAccountToken", "securityContext") if key in template["spec"]}
+    spec = {**wanted["spec"], "paused": True, "template": {**template, "spec": {**pods, "containers": [container]}}}
+    return {**wanted, "spec": spec}
