@@ -1,4 +1,6 @@
-"""What an API server of Kubernetes 1.25 or newer says of a GmqServer: its defaults, the schema, the lists' types, and the rules in CEL.
+"""What an API server says of a GmqServer: its defaults, the schema, the lists' types, and from Kubernetes 1.25 on the rules in CEL.
+
+tests/cluster/test_definition.py compares it with a real one.
 
 The schema's dialect is OpenAPI 3.0, in which `exclusiveMinimum` is a boolean as in JSON Schema's draft 4.
 """
@@ -9,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from cel_expr_python import cel
+from cel_expr_python import cel as google
 from jsonschema import Draft4Validator
 
 from gmq_operator import crd
@@ -17,9 +19,12 @@ from gmq_operator import crd
 Schema = dict[str, Any]
 
 
-def refusals(body: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
-    """Why the object would be refused, as a change of `old` where that is there; empty where it would be accepted."""
-    schema = _schema()
+def refusals(body: dict[str, Any], old: dict[str, Any] | None = None, *, cel: bool = True) -> list[str]:
+    """Why the object would be refused, as a change of `old` where that is there; empty where it would be accepted.
+
+    Without `cel` it is what an older one says.
+    """
+    schema = _schema(cel)
     after = _defaulted(body, schema)
     before = None if old is None else _defaulted(old, schema)
     found = [f"{error.json_path}: {error.message}" for error in Draft4Validator(schema).iter_errors(after)]
@@ -28,9 +33,9 @@ def refusals(body: dict[str, Any], old: dict[str, Any] | None = None) -> list[st
 
 
 @functools.cache
-def _schema() -> Schema:
+def _schema(cel: bool) -> Schema:  # noqa: FBT001  # the cache is by position
     """In Python `$` also matches before a newline at the end, in an API server it does not."""
-    schema: Schema = json.loads(json.dumps(crd.schema()), object_hook=_ended)
+    schema: Schema = json.loads(json.dumps(crd.schema(cel=cel)), object_hook=_ended)
     return schema
 
 
@@ -90,4 +95,4 @@ def holds(rule: str, value: Any, old: Any) -> bool:
 
 @functools.cache
 def _compiled(rule: str) -> Any:
-    return cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN}).compile(rule)
+    return google.NewEnv(variables={"self": google.Type.DYN, "oldSelf": google.Type.DYN}).compile(rule)
