@@ -181,6 +181,14 @@ def test_a_rollout_past_its_deadline_is_stuck() -> None:
     assert told(found["Progressing"]) == ("False", "Stuck")
 
 
+def test_a_deployment_that_has_yet_to_count_a_ready_pod_is_progress() -> None:
+    recording = recorded("ready")["deployment"]
+    recording["status"] |= {"readyReplicas": 0, "availableReplicas": 0}
+    found = conditions(server("ready"), seen("ready", extra={(DEPLOYMENT, "ready"): recording}))
+    assert told(found["Ready"]) == ("False", "RollingOut")
+    assert told(found["Progressing"]) == ("True", "RollingOut")
+
+
 def test_a_pod_that_still_stops_after_scaling_down_is_progress() -> None:
     found = conditions(server("scaled-down"), seen("scaled-down"))
     assert told(found["Ready"]) == ("True", "Serving")

@@ -33,7 +33,8 @@ def _moving(view: View) -> Condition | None:
         return _not("Stuck", f"The pods of the last change did not become ready in time. {_why(view, rollout)[1]}")
     if not rollout.current:
         return _on("RollingOut", "The Deployment was changed just now.")
-    if rollout.replicas != rollout.wanted or (rollout.wanted and not rollout.complete):
+    coming = rollout.ready < rollout.wanted and trouble is None  # the pods are ready, and the Deployment is about to say so
+    if coming or rollout.replicas != rollout.wanted or (rollout.wanted and not rollout.complete):
         return _rolling(view, rollout)
     if trouble is not None and (trouble.passing or trouble.reason == "PodStuckStopping"):
         return _on(trouble.reason, trouble.message)
@@ -65,7 +66,7 @@ def _rolling(view: View, rollout: Rollout) -> Condition:
 def _why(view: View, rollout: Rollout) -> tuple[str, str]:
     """What stops the new pods, as reason and message. Ready tells it where too few are ready: it is not told twice."""
     if rollout.ready < rollout.wanted:
-        return "", "What they wait for is told by Ready."
+        return "", "What they wait for is told by Ready." if view.trouble or rollout.failure else ""
     if rollout.failure:
         return "PodsRefused", f"The cluster refuses to create the pods: {quoted(rollout.failure)}"
     if view.trouble is not None and not view.trouble.passing:
