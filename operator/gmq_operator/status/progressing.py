@@ -5,7 +5,7 @@ from gmq_operator.status.condition import Condition, quoted
 from gmq_operator.status.endpoints import without_address
 from gmq_operator.status.rollout import Rollout
 from gmq_operator.status.storage_ready import NOT_AS_ASKED
-from gmq_operator.status.view import View, listed
+from gmq_operator.status.view import NEEDED, View, listed
 
 
 def condition(view: View, storage: Condition) -> Condition:
@@ -17,8 +17,11 @@ def _held(view: View) -> Condition | None:
     """Nothing comes on."""
     if view.server.spec.paused:
         return _not("Paused", "Changes of the spec are not applied while spec.paused is true.")
+    told = set(view.refused(*NEEDED))
     if refused := {key: text for key, text in view.refused().items() if key[0] != CLAIM}:
-        return _not("ApplyRefused", f"The API server refused a part of what the spec asks for; it is tried again. {listed(refused)}")
+        others = listed({key: text for key, text in refused.items() if key not in told})
+        where = "What was refused is told by Ready." if told else ""
+        return _not("ApplyRefused", f"A part of what the spec asks for was refused; it is tried again. {where} {others}")
     return None
 
 

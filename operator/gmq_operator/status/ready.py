@@ -9,7 +9,7 @@ from gmq_operator.status.view import NEEDED, View, listed
 def condition(view: View, storage: Condition) -> Condition:
     """What keeps the broker from serving, the cause rather than its effects."""
     if needed := view.refused(*NEEDED):
-        return _not("ApplyRefused", f"The API server refused what the spec asks for. {listed(needed)}")
+        return _not("ApplyRefused", f"A part of what the spec asks for was refused. {listed(needed)}")
     rollout = view.rollout
     if rollout is None:
         paused = " Nothing is made while spec.paused is true." if view.server.spec.paused else ""
