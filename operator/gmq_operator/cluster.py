@@ -70,11 +70,11 @@ class Cluster(Protocol):
     async def apply(self, kind: Kind, desired: Object, *, subresource: str = "") -> Object:
         """Apply an object server-side, as the one manager of its fields; the result is the object as it is now."""
 
-    async def create(self, kind: Kind, body: Object) -> None:
-        """Create an object.
+    async def create(self, kind: Kind, body: Object, *, dry_run: bool = False) -> None:
+        """Create an object, or with `dry_run` find out whether the API server would.
 
         Raises:
-            ConflictError: there is one of that name.
+            ConflictError: there is one of that name, and nothing else is wrong.
         """
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
@@ -144,8 +144,9 @@ class KubernetesCluster:
         where = path(kind, metadata["namespace"], metadata["name"], subresource)
         return await self._request("apply", "PATCH", where, query={"fieldManager": MANAGER, "force": "true"}, body=desired, content=APPLY)
 
-    async def create(self, kind: Kind, body: Object) -> None:
-        await self._request("create", "POST", path(kind, body["metadata"]["namespace"]), query={"fieldManager": MANAGER}, body=body)
+    async def create(self, kind: Kind, body: Object, *, dry_run: bool = False) -> None:
+        query = {"fieldManager": MANAGER, "dryRun": "All" if dry_run else ""}
+        await self._request("create", "POST", path(kind, body["metadata"]["namespace"]), query=query, body=body)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}

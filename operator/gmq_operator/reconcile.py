@@ -20,7 +20,7 @@ from gmq_operator.metrics import Metrics
 from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, SECRET, Context, Kind, Object, Observed
 from gmq_operator.ownership import PredecessorError, foreign
 from gmq_operator.reports import post_events, warnings_of
-from gmq_operator.resources import Child, default_user, default_user_name, desired, differs, prunable
+from gmq_operator.resources import Child, default_user, default_user_name, desired, differs, emptied, prunable
 from gmq_operator.spec import GmqServer, SpecError, parse
 from gmq_operator.status import changed, compute, events, refused_switch
 from gmq_operator.troubles import claim_goes, claim_waits, pods_wait, rolled_out, runs, trouble_age
@@ -196,10 +196,30 @@ class Reconciler:
             if kind == DEPLOYMENT and (wait := self._wait_to_restart(key, body, wanted, live)) is not None:
                 log.info("waiting", key=str(key), kind=kind.kind, name=name, reason=wait.why)
                 return wait
-        made = await self._cluster.apply(kind, wanted)
+        made = await self._apply(kind, wanted, live)
         self._cache.put(kind, made)
         log.info("applied" if live is not None else "created", key=str(key), kind=kind.kind, name=name)
         return None
+
+    async def _apply(self, kind: Kind, wanted: Child, live: Object | None) -> Object:
+        """Apply a child; a Deployment by way of an emptied one where what server-side apply leaves behind is in its way."""
+        try:
+            return await self._cluster.apply(kind, wanted)
+        except RefusedError as error:
+            if kind != DEPLOYMENT or live is None or error.reason != "Invalid" or not await self._valid(kind, wanted):
+                raise
+        await self._cluster.apply(kind, emptied(wanted))
+        return await self._cluster.apply(kind, wanted)
+
+    async def _valid(self, kind: Kind, wanted: Child) -> bool:
+        """Whether the API server would take an object if there were none of its name yet."""
+        try:
+            await self._cluster.create(kind, wanted, dry_run=True)
+        except ConflictError:
+            return True  # whether the name is taken is looked at last
+        except RefusedError:
+            return False
+        return True
 
     def _wait_to_restart(self, key: Key, body: Object, wanted: Child, live: Object) -> Wait | None:
         """Why a Deployment whose pods run is not changed now.

@@ -71,12 +71,14 @@ class FakeCluster:
             raise after
         return deepcopy(self.objects[place])
 
-    async def create(self, kind: Kind, body: Object) -> None:
+    async def create(self, kind: Kind, body: Object, *, dry_run: bool = False) -> None:
         name = body["metadata"]["name"]
-        after = self._ask("create", kind, name)
+        after = self._ask("dry run" if dry_run else "create", kind, name)
         place = (kind, body["metadata"]["namespace"], name)
         if place in self.objects:
             raise ConflictError(409, "AlreadyExists", f"{kind.plural} {name} already exists")
+        if dry_run:
+            return
         self._write(place, deepcopy(dict(body)), None)
         if after is not None:
             raise after

@@ -112,6 +112,16 @@ def test_objects_are_created_got_and_deleted() -> None:
     play(scenario)
 
 
+def test_a_dry_run_creates_nothing() -> None:
+    async def scenario(server: Server, cluster: KubernetesCluster) -> None:
+        server.answers = [failure(409, "AlreadyExists", "there is one")]
+        with pytest.raises(ConflictError):
+            await cluster.create(SECRET, named("s"), dry_run=True)
+        assert server.asked[0][2]["dryRun"] == "All"
+
+    play(scenario)
+
+
 def test_long_lists_are_read_page_by_page() -> None:
     async def scenario(server: Server, cluster: KubernetesCluster) -> None:
         server.answers = [

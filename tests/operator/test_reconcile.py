@@ -12,7 +12,7 @@ from world import FILESYSTEM, MEMORY, MYSQL, NEW, OLD, World, play
 
 from gmq_operator.cache import SERVER
 from gmq_operator.cluster import ClusterError, ConflictError, RefusedError, UnreachableError
-from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, POD, SECRET, SERVICE, SERVICE_MONITOR, Kind
+from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, POD, SECRET, SERVICE, SERVICE_MONITOR, Kind, Object
 from gmq_operator.reconcile import SECRET_PERIOD, UnfinishedError
 from gmq_operator.reports import EVENT
 from gmq_operator.turns import LONGEST
@@ -327,6 +327,69 @@ def test_a_child_that_is_refused_is_told_of_and_tried_again(kind: Kind, name: st
         await world.settle("orders")
         assert name in world.cluster.names(kind)
         assert "the quota" not in str(world.status("orders")["conditions"])
+
+    play(scenario)
+
+
+def test_what_server_side_apply_leaves_behind_is_taken_out_of_the_way() -> None:
+    """An API server refuses a variable with a value and the rest of what was its source: the pods are emptied first, and not started."""
+
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        emptied = []
+
+        def tell(kind: Kind, change: str, item: Object) -> None:
+            if kind == DEPLOYMENT:
+                emptied.append(bool(item["spec"].get("paused")))
+            world.tell(kind, change, item)
+
+        world.cluster.sink = tell
+        world.cluster.requests.clear()
+        world.cluster.fail("apply", RefusedError(422, "Invalid", "may not be specified when `value` is not empty"), kind=DEPLOYMENT)
+        world.user_applies("orders", pod={"env": [{"name": "TZ", "value": "UTC"}]})
+        await world.reconcile("orders")
+        asked = [verb for verb, kind, _ in world.cluster.changes() if kind == DEPLOYMENT.kind]
+        assert asked == ["apply", "dry run", "apply", "apply"]
+        assert emptied == [True, False], "pods of the emptied Deployment would start"
+        (container,) = world.cluster.one(DEPLOYMENT, "orders")["spec"]["template"]["spec"]["containers"]
+        assert container["env"] == [{"name": "TZ", "value": "UTC"}]
+        assert world.condition("orders", "SpecValid")[0] == "True"
+
+    play(scenario)
+
+
+def test_pods_that_the_api_server_does_not_take_change_nothing() -> None:
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        before = world.cluster.one(DEPLOYMENT, "orders")
+        invalid = RefusedError(422, "Invalid", "spec.template.spec.volumes[0].name: Required value")
+        world.cluster.fail("apply", invalid, kind=DEPLOYMENT)
+        world.cluster.fail("dry run", invalid, kind=DEPLOYMENT)
+        world.user_applies("orders", pod={"override": {"volumes": [{}]}})
+        with pytest.raises(UnfinishedError, match="Required value"):
+            await world.reconcile("orders")
+        assert world.cluster.one(DEPLOYMENT, "orders") == before
+
+    play(scenario)
+
+
+def test_an_operator_that_is_killed_between_emptied_pods_and_new_ones_goes_on() -> None:
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        world.cluster.fail("apply", RefusedError(422, "Invalid", "more than 1 handler type"), kind=DEPLOYMENT)
+        world.cluster.fail("apply", UnreachableError("the operator is gone"), kind=DEPLOYMENT, after=True)
+        world.user_applies("orders", pod={"env": [{"name": "TZ", "value": "UTC"}]})
+        with pytest.raises(UnreachableError):
+            await world.reconcile("orders")
+        assert world.cluster.one(DEPLOYMENT, "orders")["spec"]["paused"] is True
+        again = World(world.cluster)
+        await again.settle("orders")
+        spec = again.cluster.one(DEPLOYMENT, "orders")["spec"]
+        assert "paused" not in spec
+        assert spec["template"]["spec"]["containers"][0]["env"] == [{"name": "TZ", "value": "UTC"}]
 
     play(scenario)
 
