@@ -147,3 +147,17 @@ def test_every_make_command_of_a_page_exists(page: Path) -> None:
     ]
     named = {match[1] for line in lines if (match := re.match(r"(?:\$ )?make ([a-z][a-z-]*)", line))}
     assert named <= targets, f"{name_of(page)} names `make` commands that the Makefile has not: {sorted(named - targets)}"
+
+
+def test_the_operators_rights_are_told_as_the_chart_grants_them() -> None:
+    granted = {
+        (verb, resource)
+        for rule in yaml.safe_load(re.sub(r"\{\{.*?\}\}", "", (ROOT / "charts/gmq/templates/_rules.tpl").read_text(), flags=re.DOTALL))
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+    page = (ROOT / "docs" / "operator.md").read_text()
+    table = page[page.index("<!-- rights -->") : page.index("<!-- /rights -->")]
+    rows = [row.split("|")[1:3] for row in table.splitlines() if row.startswith("| ")][1:]
+    told = {(verb.strip(), what.strip()) for verbs, resources in rows for verb in verbs.split(",") for what in resources.split(",")}
+    assert told == granted, f"docs/operator.md and the chart differ in {sorted(told ^ granted)}"
