@@ -216,6 +216,14 @@ def test_a_broker_that_only_just_runs_is_starting() -> None:
     assert told(young["conditions"][0]) == ("False", "Starting")
 
 
+def test_a_broker_that_was_ready_and_is_no_more_is_not_starting() -> None:
+    observed = seen("not-ready")
+    for condition in observed.pods[0]["status"]["conditions"]:
+        condition["lastTransitionTime"] = "2026-11-25T10:26:45Z"
+    lost = status.compute(server("not-ready"), CONTEXT, observed, NOW - timedelta(minutes=9, seconds=10))
+    assert told(lost["conditions"][0]) == ("False", "NotServing")
+
+
 def test_a_node_that_does_not_answer_is_named() -> None:
     recording = recorded("ready")
     recording["deployment"]["status"] |= {"readyReplicas": 0, "availableReplicas": 0}

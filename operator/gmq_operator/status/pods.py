@@ -16,6 +16,9 @@ SLOW_STOP = timedelta(seconds=30)
 TIME_TO_START = timedelta(seconds=30)
 """How long a broker may run without being ready until somebody should know. The broker needs a second where its journal is short."""
 
+TIME_TO_FAIL = timedelta(seconds=4)
+"""What is sooner no longer ready after the start of a container lost it with the container before: the probes take longer to find out."""
+
 
 def worst(observed: Observed, now: datetime) -> Trouble | None:
     """The trouble that most needs a person, of all pods; None when no pod has any."""
@@ -79,7 +82,7 @@ def _not_ready(pod: Pod, observed: Observed, now: datetime) -> Trouble:
         return Trouble(
             "WaitingForOldPod", f"The broker in pod {pod.name} waits until the one before it lets go of the storage.", passing=True
         )
-    if any(not container.get("started", True) or now - _running_since(container, now) < TIME_TO_START for container in pod.containers):
+    if any(_starts(container, pod, now) for container in pod.containers):
         return Trouble("Starting", f"The broker in pod {pod.name} starts.", passing=True)
     said = quoted(pod.warning({"Unhealthy"}, "Readiness"), 300)
     likely = "It may be reading a long journal, or its volume is full or fails." if storage_in_use(observed) == "filesystem" else ""
@@ -87,6 +90,11 @@ def _not_ready(pod: Pod, observed: Observed, now: datetime) -> Trouble:
     return Trouble("NotServing", " ".join(filter(None, (f"The broker in pod {pod.name} runs, and is not ready.", said, likely, cause))))
 
 
-def _running_since(container: Mapping[str, Any], now: datetime) -> datetime:
+def _starts(container: Mapping[str, Any], pod: Pod, now: datetime) -> bool:
+    """Whether a container has not run for long, and was not ready since it runs."""
     started = container.get("state", {}).get("running", {}).get("startedAt")
-    return now if started is None else datetime.fromisoformat(started)
+    if started is None or not container.get("started", True):
+        return True
+    since = datetime.fromisoformat(started)
+    unready = datetime.fromisoformat(pod.condition("Ready").get("lastTransitionTime", started))
+    return now - since < TIME_TO_START and unready - since < TIME_TO_FAIL
