@@ -210,7 +210,7 @@ def test_the_api_server_and_the_operator_agree_on_each_edge_of_each_range():
     assert 100 < sum(outcomes) < len(outcomes) - 100, "hardly any spec is good, or hardly any is bad"
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(shapes.TOGETHER.together())
 def test_the_api_server_and_the_operator_agree_on_many_fields_together(spec):
     event("accepted" if _agree(spec) else "refused")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from bodies import MEMORY, MYSQL, parsed, problem, problems, whole
 from cases import BAD, GOOD
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Struct, inspect
 
 from gmq import config
 from gmq.document import settings_of, struct_of
@@ -176,19 +176,20 @@ NUMBERS = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in NUMBERS["limits"].items()}),
     st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in NUMBERS["policy"].items()}),
     st.sampled_from([{}, {"limits": {"waiting": 1}}, {"metrics": {"queues": 0}}, {"http": {"hosts": ["*"]}, "log": {}}]),
     st.booleans(),
 )
-def test_the_broker_accepts_what_an_accepted_spec_makes(limits, policy, settings, http):
+def test_the_broker_accepts_what_an_accepted_spec_makes(limits, policy, further, http):
     """With everything at the edges of its range: the two have the same ranges."""
     server = parsed(
         auth={"mode": "Disabled"},
         limits=limits,
         policies=[{"name": "a", "pattern": "*", **policy}],
-        config=settings,
+        config=further,
         service={"http": http},
     )
     loaded = config.parse(configmap.text(server), {}, "gmq.json")
@@ -199,3 +200,27 @@ def test_every_field_reaches_the_children():
     """A message size with a suffix among them, which the broker does not know."""
     kinds = [child["kind"] for child in desired(parsed(limits={"messageSize": "64Ki"}), Context(image="gmq:dev"))]
     assert "Deployment" in kinds
+
+
+def _names(kind: type[Struct]) -> Iterator[str]:
+    for setting in settings_of(kind):
+        yield setting.key
+        inner = setting.type.item_type if isinstance(setting.type, inspect.VarTupleType) else setting.type
+        if (struct := struct_of(inner)) is not None:
+            yield from _names(struct)
+
+
+NAMES = sorted({*_names(Spec), *_names(Settings)})
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["1Gi", "memory", "Secret", "..", "*"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from([setting.key for setting in settings_of(Spec)]), ANYTHING), ANYTHING)
+def test_whatever_a_body_has_is_read_or_refused_in_sentences_that_begin_with_the_path(spec, config):
+    """One bad GmqServer must not disturb the others, also where no API server has pruned it."""
+    for body in (spec, {**spec, "storage": MEMORY}, {"storage": MEMORY, "config": config}):
+        assert all(re.match(r"spec[. \[]", said) for said in problems(body))
