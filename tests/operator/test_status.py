@@ -108,6 +108,22 @@ def test_before_anything_is_made_a_server_is_being_created() -> None:
     assert told(found["Progressing"]) == ("True", "Creating")
 
 
+@pytest.mark.parametrize("missing", [("status",), ("status", "spec"), ("status", "spec", "labels")])
+def test_objects_that_were_made_a_moment_ago_and_have_no_status_are_on_their_way(missing: tuple[str, ...]) -> None:
+    def fresh(item: Any) -> dict[str, Any]:
+        metadata = {key: value for key, value in item["metadata"].items() if key not in missing}
+        return {"metadata": metadata, **{key: value for key, value in item.items() if key not in {"metadata", *missing}}}
+
+    whole = seen("bound", storage="filesystem")
+    observed = Observed(
+        body=body("bound"), children={key: fresh(item) for key, item in whole.children.items()}, pods=[fresh(pod) for pod in whole.pods]
+    )
+    found = conditions(server("bound", FILESYSTEM), observed)
+    assert found["Ready"]["status"] == "False"
+    assert found["Progressing"]["status"] == "True"
+    assert found["StorageReady"]["status"] == "False"
+
+
 # The spec
 
 
