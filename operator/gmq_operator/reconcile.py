@@ -208,7 +208,7 @@ class Reconciler:
         except RefusedError as error:
             if kind != DEPLOYMENT or live is None or error.reason != "Invalid" or not await self._valid(kind, wanted):
                 raise
-        await self._cluster.apply(kind, emptied(wanted))
+        await self._cluster.apply(kind, emptied(wanted, live))
         return await self._cluster.apply(kind, wanted)
 
     async def _valid(self, kind: Kind, wanted: Child) -> bool:

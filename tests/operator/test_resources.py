@@ -345,15 +345,18 @@ def test_the_grace_period_is_longer_than_the_drain():
 def test_an_emptied_deployment_starts_nothing_and_has_nothing_of_the_old_pods():
     for case in CASES:
         (wanted,) = of(DEPLOYMENT, children(case))
-        empty = emptied(wanted)
+        empty = emptied(wanted, {"spec": {"replicas": 7}})
         kubernetes_validate.validate(empty, VERSIONS[-1], strict=True)
         assert empty["spec"].pop("paused") is True, "its pods would be started"
+        assert empty["spec"].pop("replicas") == 7, "a paused Deployment starts old pods where there are too few"
         spec, was = empty["spec"]["template"].pop("spec"), wanted["spec"]["template"]["spec"]
         (container,) = spec.pop("containers")
         assert container.pop("name") == "replaced"
         assert set(spec) | set(container) == {"automountServiceAccountToken", "securityContext", "image", "resources"}
         assert spec.items() <= was.items()
         assert container.items() <= was["containers"][0].items()
+        replicas = wanted["spec"].pop("replicas")
+        assert replicas != 7
         kept = {**wanted["spec"], "template": {"metadata": wanted["spec"]["template"]["metadata"]}}
         assert empty == {**wanted, "spec": kept}
 

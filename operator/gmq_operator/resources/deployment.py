@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gmq_operator.observed import DEPLOYMENT, Context
+from gmq_operator.observed import DEPLOYMENT, Context, Object
 from gmq_operator.resources import names
 from gmq_operator.resources.configmap import fingerprint
 from gmq_operator.resources.labels import STORAGE, labels, selector
@@ -60,17 +60,18 @@ def template(server: GmqServer, context: Context) -> dict[str, Any]:
     }
 
 
-def emptied(wanted: Child) -> Child:
+def emptied(wanted: Child, live: Object) -> Child:
     """The Deployment with one container that is never started, and paused: its controller leaves the pods that there are alone.
 
     Server-side apply takes away fields that are no longer wanted, but not the objects around them, nor what the API server filled in
     there. Where a container or volume has to be one thing or another, as a variable has a value or a source, what is left makes an object
     that is refused. To apply this one, and the wanted one at once after it, leaves nothing, and is one rollout. What the cluster's policies
-    may look at is as in the wanted one, which must be one that the API server takes.
+    may look at is as in the wanted one, which must be one that the API server takes; so many pods are asked for as there are, as a paused
+    Deployment starts more of the old ones.
     """
     template = wanted["spec"]["template"]
     first = template["spec"]["containers"][0]
     container = {"name": "replaced", **{key: first[key] for key in ("image", "resources", "securityContext") if key in first}}
     pods = {key: template["spec"][key] for key in ("automountServiceAccountToken", "securityContext") if key in template["spec"]}
-    spec = {**wanted["spec"], "paused": True, "template": {**template, "spec": {**pods, "containers": [container]}}}
-    return {**wanted, "spec": spec}
+    empty = {**template, "spec": {**pods, "containers": [container]}}
+    return {**wanted, "spec": {**wanted["spec"], "replicas": live["spec"]["replicas"], "paused": True, "template": empty}}
