@@ -369,16 +369,24 @@ def test_a_volume_that_grows_when_the_pod_restarts_says_so() -> None:
     assert "(re-)start a pod" in conditions(server("bound", storage), observed)["StorageReady"]["message"]
 
 
-def test_another_storage_class_cannot_be_had_for_a_claim_that_exists() -> None:
-    storage = Storage(type="filesystem", filesystem=FilesystemStorage(size="1Gi", storage_class_name="fast"))
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"storage_class_name": "fast"}, "storageClassName (fast, not standard)"),
+        ({"access_modes": ("ReadWriteOncePod",)}, "accessModes (ReadWriteOncePod, not ReadWriteOnce)"),
+    ],
+)
+def test_what_a_claim_cannot_change_is_told(asked: dict[str, Any], says: str) -> None:
+    storage = Storage(type="filesystem", filesystem=FilesystemStorage(size="1Gi", **asked))
     found = conditions(server("bound", storage), seen("bound", storage="filesystem"))["StorageReady"]
-    assert told(found) == ("False", "ClassChangeRefused")
+    assert told(found) == ("False", "ClaimChangeRefused")
+    assert says in found["message"]
 
 
 def test_a_claim_without_a_volume_is_made_anew_with_another_class() -> None:
     storage = Storage(type="filesystem", filesystem=FilesystemStorage(size="1Gi", storage_class_name="standard"))
     found = conditions(server("no-class", storage), seen("no-class", storage="filesystem"))
-    assert told(found["StorageReady"]) == told(found["Ready"]) == ("False", "ClassChanged")
+    assert told(found["StorageReady"]) == told(found["Ready"]) == ("False", "ClaimOutdated")
     assert "`kubectl delete pvc -n status-data no-class`" in found["StorageReady"]["message"]
 
 

@@ -14,7 +14,7 @@ from gmq_operator.status.view import View, listed
 RESIZING = frozenset({"Resizing", "FileSystemResizePending"})
 CLAIM_TROUBLES = frozenset({"Unschedulable", "VolumeNotMounted", "NotServing", "Starting"})
 """What pods have when their storage is not ready."""
-NOT_AS_ASKED = frozenset({"ShrinkRefused", "ExpansionRefused", "ExpansionFailed", "ClassChangeRefused", "ClaimRefused"})
+NOT_AS_ASKED = frozenset({"ShrinkRefused", "ExpansionRefused", "ExpansionFailed", "ClaimChangeRefused", "ClaimRefused"})
 """Reasons of a claim that may be used as it is, and is not what the spec asks for."""
 
 
@@ -79,15 +79,10 @@ def _unbound(view: View, asked: FilesystemStorage, claim: Object) -> Condition:
     """A claim that has no volume."""
     name, wanted = claim["metadata"]["name"], claim.get("spec", {}).get("storageClassName")
     anew = f"delete the claim, which holds nothing yet: `kubectl delete pvc -n {claim['metadata']['namespace']} {name}`."
-    if asked.storage_class_name not in (None, wanted):
-        return _not(
-            "ClassChanged",
-            f"The claim {name} was made with another storage class, which cannot be changed. To have it made anew, {anew}",
-        )
-    cause = latest(
-        about("PersistentVolumeClaim", name, view.observed.warnings),
-        {"ProvisioningFailed", "FailedBinding", "ClaimMisbound", "FailedScheduling"},
-    )
+    if fixed := _fixed(asked, claim):
+        return _not("ClaimOutdated", f"The spec asks for another {fixed} than the claim {name} was made with. To have it made anew, {anew}")
+    warnings = about("PersistentVolumeClaim", name, view.observed.warnings)
+    cause = latest(warnings, {"ProvisioningFailed", "FailedBinding", "ClaimMisbound", "FailedScheduling"})
     if wanted and "storageclass" in cause.lower() and "not found" in cause:
         return _not(
             "StorageClassMissing",
@@ -116,11 +111,10 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
             f"spec.storage.filesystem.size is {asked.size}, and the claim {name} has {requested}: claims only grow. "
             f"It is used as it is; set size to {requested} or more.",
         )
-    if asked.storage_class_name not in (None, spec.get("storageClassName")):
+    if fixed := _fixed(asked, claim):
         return _not(
-            "ClassChangeRefused",
-            f"spec.storage.filesystem.storageClassName is {asked.storage_class_name}, and the claim {name} has "
-            f"{spec.get('storageClassName')}, which cannot be changed. It is used as it is.",
+            "ClaimChangeRefused",
+            f"The spec asks for another {fixed} than the claim {name} has, which cannot be changed. It is used as it is.",
         )
     if refused and parse_quantity(asked.size) > parse_quantity(requested):
         return _not("ExpansionRefused", f"The claim {name} keeps its {requested}; {asked.size} was refused. {refused}")
@@ -131,6 +125,16 @@ def _bound(asked: FilesystemStorage, claim: Object, refused: str, failed: str) -
     if parse_quantity(capacity) < parse_quantity(requested) or parse_quantity(asked.size) > parse_quantity(requested):
         return _is("Expanding", f"The volume of claim {name} grows from {capacity} to {asked.size}.{_resizing(claim.get('status', {}))}")
     return _is("Bound", f"The claim {name} has a volume of {capacity}.")
+
+
+def _fixed(asked: FilesystemStorage, claim: Object) -> str:
+    """What of the spec a claim has otherwise and cannot change; empty when there is nothing."""
+    spec = claim.get("spec", {})
+    if asked.storage_class_name not in (None, spec.get("storageClassName")):
+        return f"storageClassName ({asked.storage_class_name}, not {spec.get('storageClassName') or 'none'})"
+    if set(asked.access_modes) != set(spec.get("accessModes") or asked.access_modes):
+        return f"accessModes ({', '.join(asked.access_modes)}, not {', '.join(spec['accessModes'])})"
+    return ""
 
 
 def _resizing(status: Mapping[str, Any]) -> str:
