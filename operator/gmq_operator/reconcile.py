@@ -45,7 +45,9 @@ class Wait(NamedTuple):
 
 
 PREDECESSOR: Final = Wait("What is left of a deleted GmqServer of this name has to go first.", 2.0)
-TURN: Final = Wait("Nobody asked for this restart, so one server is restarted at a time, and another one is not done.", 60.0)
+TURN: Final = Wait(
+    "A change that comes from the operator's upgrade waits: one server is restarted at a time, and another is not done.", 60.0
+)
 CLAIM_GOES: Final = Wait("Its pods are left alone: the claim is being deleted, and with a restart its messages would be gone.", 60.0)
 
 

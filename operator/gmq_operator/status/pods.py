@@ -42,7 +42,7 @@ def _trouble_of(seen: Object, observed: Observed, now: datetime) -> Trouble | No
 
 def _stopping(pod: Pod, stops: str, observed: Observed, now: datetime) -> Trouble:
     if now - datetime.fromisoformat(stops) <= SLOW_STOP:
-        return Trouble("Stopping", f"Pod {pod.name} finishes what is under way and stops.", passing=True)
+        return Trouble("Stopping", f"Pod {pod.name} finishes what is under way and stops, by {stops} at the latest.", passing=True)
     alone = "Until it has, no other may use its volume. " if storage_in_use(observed) == "filesystem" else ""
     return Trouble(
         "PodStuckStopping",
