@@ -33,20 +33,27 @@ def hurried(rules: str) -> str:
 
 
 class Prometheus:
-    """A Prometheus that scrapes targets twice a second, each target a job. All of them get the labels."""
+    """A Prometheus that scrapes targets twice a second, each target a job. All of them get the labels. `jobs` are further ones."""
 
-    def __init__(self, folder: Path, targets: Sequence[str], *, labels: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        targets: Sequence[str],
+        *,
+        labels: Mapping[str, str] | None = None,
+        jobs: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self._folder = folder
         self.address = f"127.0.0.1:{free_port()}"
         (folder / "rules.yaml").write_text(hurried(RULES.read_text()))
-        jobs = [
+        static = [
             {"job_name": f"gmq-{at}", "static_configs": [{"targets": [target], "labels": dict(labels or {})}]}
             for at, target in enumerate(targets)
         ]
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
             "rule_files": ["rules.yaml"],
-            "scrape_configs": jobs,
+            "scrape_configs": [*static, *(dict(job) for job in jobs)],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         self._process: subprocess.Popen[bytes] | None = None
