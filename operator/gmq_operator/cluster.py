@@ -206,6 +206,8 @@ class KubernetesCluster:
             data = body if body is None or content == _JSON else msgspec.json.encode(body)
             response = self._client.call_api(method, url, sent, data, _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
             answer: bytes = response.read()  # type: ignore[no-untyped-call]  # as above
+        except urllib3.exceptions.MaxRetryError as error:
+            raise UnreachableError(f"The API server cannot be reached: {error.reason}") from error
         except (urllib3.exceptions.HTTPError, ApiException, ssl.SSLError, OSError) as error:
             raise UnreachableError(f"The API server cannot be reached: {error}") from error
         if not 200 <= response.status < 300:

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 Sink = Callable[[Kind, str | None, Object], None]
 """Takes an event: the kind, its type (None: one of the list that a watch begins with) and the object."""
+Asked = Callable[[Kind], None]
+"""Is told that the kind is about to be listed, or to be watched from there on: what is deleted between the two is told by neither."""
 
 SERVER_TIMEOUT: Final = 600
 """Seconds after which the API server ends a watch that goes on."""
@@ -32,12 +34,13 @@ PREFIX: Final = "gmq.io"
 
 
 class Watch:
-    """Watches kinds until it is stopped or fails. `sink` is called in the loop that starts it."""
+    """Watches kinds until it is stopped or fails. `sink` and `asked` are called in the loop that starts it."""
 
-    def __init__(self, settings: Settings, kinds: Iterable[Kind], sink: Sink) -> None:
+    def __init__(self, settings: Settings, kinds: Iterable[Kind], sink: Sink, asked: Asked) -> None:
         self._settings = settings
         self._kinds = frozenset(kinds)
         self._sink = sink
+        self._asked = asked
         self._stop = threading.Event()
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
@@ -67,7 +70,7 @@ class Watch:
             asyncio.run(
                 kopf.operator(
                     registry=registry(self._kinds, self._pass_on),
-                    settings=kopf_settings(),
+                    settings=kopf_settings(self._selected),
                     standalone=True,
                     clusterwide=not self._settings.namespaces,
                     namespaces=self._settings.namespaces,
@@ -78,6 +81,13 @@ class Watch:
             error = caught
         self._error = error
         self._call(self._ended.set)
+
+    def _selected(self, resource: Any) -> bool:
+        """Whether a resource is one that children are selected of by label. kopf asks before each of its requests for a list or a watch."""
+        for kind in self._kinds:
+            if (kind.group, kind.version, kind.plural) == (resource.group, resource.version, resource.plural):
+                self._call(self._asked, kind)
+        return bool(resource.group != PREFIX)
 
     def _pass_on(self, kind: Kind, event: Any) -> None:
         self._call(self._sink, kind, event["type"], event["object"])
@@ -107,8 +117,8 @@ def _handler(kind: Kind, pass_on: Callable[[Kind, Any], None]) -> Any:  # kopf's
     return handle
 
 
-def kopf_settings() -> kopf.OperatorSettings:
-    """Kopf without anything that writes to the cluster, and with watches that do not die unnoticed."""
+def kopf_settings(selected: Callable[[Any], bool]) -> kopf.OperatorSettings:
+    """What kopf runs with: nothing that writes to the cluster, and watches that do not die unnoticed."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True  # else it lists and watches every namespace and CustomResourceDefinition
@@ -120,13 +130,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = CHUNK
     settings.networking.request_timeout = 60
     settings.networking.connect_timeout = CONNECT_TIMEOUT
-    settings.watching.label_selectors[_is_child] = f"{MANAGED_BY}={MANAGER}"
+    settings.watching.label_selectors[selected] = f"{MANAGED_BY}={MANAGER}"
     # Nothing of this is ever written, as no handler keeps a state; should one ever, then under this project's name.
     settings.persistence.finalizer = f"{PREFIX}/finalizer"
     settings.persistence.progress_storage = kopf.StatusProgressStorage(field=f"status.{MANAGER}")
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=PREFIX)
     return settings
-
-
-def _is_child(resource: Any) -> bool:  # kopf's own type
-    return bool(resource.group != PREFIX)

@@ -8,7 +8,7 @@ import structlog
 
 from gmq_operator.cache import SERVER, Cache, Key
 from gmq_operator.cluster import Cluster, ClusterError
-from gmq_operator.handlers import Sink, Watch
+from gmq_operator.handlers import Asked, Sink, Watch
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import CHILDREN, POD, Kind, Object
 from gmq_operator.resources import MANAGED_BY, MANAGER
@@ -18,8 +18,8 @@ log = structlog.get_logger()
 
 WATCHED: Final = (SERVER, *CHILDREN, POD)
 SELECTOR: Final = f"{MANAGED_BY}={MANAGER}"
-RELIST_DELAY: Final = 30.0
-"""Seconds from when the watch of a kind began anew, with a list, to a list of our own: what was deleted before is not told otherwise."""
+RELIST_DELAY: Final = 1.0
+"""Seconds from when the watch of a kind began anew to a list of it: what was deleted before is told by nothing else."""
 WELL: Final = 60.0
 """Seconds that a watch has to last to be taken for a good one."""
 NEWEST: Final = str(2**63)
@@ -37,7 +37,7 @@ class Upkeep:
         *,
         changed: Callable[[Key], None],
         serving: Callable[[frozenset[Kind]], None],
-        watch: Callable[[Settings, frozenset[Kind], Sink], Watch] = Watch,
+        watch: Callable[[Settings, frozenset[Kind], Sink, Asked], Watch] = Watch,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -51,6 +51,7 @@ class Upkeep:
         """The watch is to begin anew, as the cluster serves other kinds now."""
         self._relist: dict[Kind, asyncio.TimerHandle] = {}
         self._to_list: asyncio.Queue[Kind] = asyncio.Queue()
+        """Kinds whose watches began anew."""
         self.synced = asyncio.Event()
         """Set once everything was listed: only then is it known what is missing."""
         self.reached_at = float("-inf")
@@ -132,18 +133,19 @@ class Upkeep:
                 await self._refresh_until_done()
 
     async def _keep_listing(self) -> None:
-        """List the kinds whose watches began anew."""
+        """List the kinds whose watches began anew, after kopf did so."""
         while True:
             kind = await self._to_list.get()
             try:
                 await self._list(kind)
             except ClusterError as error:
-                log.warning("a kind cannot be listed", kind=kind.kind, reason=str(error), again_after=RELIST_DELAY)
-                self._list_later(kind)
+                log.warning("a kind cannot be listed", kind=kind.kind, reason=str(error), again_after=LONGEST_RETRY)
+                self._list_later(kind, LONGEST_RETRY)
 
-    def _list_later(self, kind: Kind) -> None:
-        if kind not in self._relist:
-            self._relist[kind] = asyncio.get_running_loop().call_later(RELIST_DELAY, self._list_now, kind)
+    def _list_later(self, kind: Kind, delay: float = RELIST_DELAY) -> None:
+        if kind in self._relist:
+            self._relist[kind].cancel()
+        self._relist[kind] = asyncio.get_running_loop().call_later(delay, self._list_now, kind)
 
     def _list_now(self, kind: Kind) -> None:
         del self._relist[kind]
@@ -168,7 +170,7 @@ class Upkeep:
 
     async def _watch(self) -> BaseException | None:
         """Watch until that fails, or should be begun anew; what failed."""
-        watch = self._make_watch(self._settings, self._served, self._event)
+        watch = self._make_watch(self._settings, self._served, self._event, self._list_later)
         well = asyncio.get_running_loop().call_later(WELL, self._is_well)
         ended, renew = asyncio.create_task(watch.ended()), asyncio.create_task(self._renew.wait())
         watch.start()
@@ -191,8 +193,6 @@ class Upkeep:
         keys = self._cache.drop(kind, item) if change == "DELETED" else self._cache.put(kind, item)
         for key in keys:
             self._changed(key)
-        if change is None:
-            self._list_later(kind)
 
 
 def _now() -> float:

@@ -568,6 +568,7 @@ def test_a_child_that_is_being_deleted_is_waited_for() -> None:
         world.user_applies("orders", storage=FILESYSTEM)
         await world.settle("orders")
         world.cluster.edit(CLAIM, "orders-data", lambda item: item["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
+        world.cluster.edit(CLAIM, "orders-data", lambda item: item.update(status={"phase": "Bound", "capacity": {"storage": "1Gi"}}))
         world.cluster.edit(CLAIM, "orders-data", lambda item: item["metadata"].update(labels={**OURS, "changed": "yes"}))
         world.cluster.requests.clear()
         await world.settle("orders")
