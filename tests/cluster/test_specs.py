@@ -118,6 +118,37 @@ def look_or_nothing(kubectl: Kubectl, look: Look) -> Any:
         return None
 
 
+SOURCE = {"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
+FORMS: dict[str, tuple[list[dict[str, Any]], Look, list[Any]]] = {
+    "a variable": (
+        [{"env": [SOURCE]}, {"env": [{"name": "A", "value": "a"}]}, {"env": [SOURCE]}],
+        lambda k: [item for item in first(k).get("env", []) if item["name"] == "A"],
+        [[SOURCE], [{"name": "A", "value": "a"}], [SOURCE]],
+    ),
+    "a probe": (
+        [{}, {"override": {"containers": [{"name": "gmq", "livenessProbe": {"tcpSocket": {"port": "ops"}}}]}}, {}],
+        lambda k: sorted({"httpGet", "tcpSocket"} & first(k)["livenessProbe"].keys()),
+        [["httpGet"], ["tcpSocket"], ["httpGet"]],
+    ),
+    "a volume": (
+        [{}, {"override": {"volumes": [{"name": "config", "secret": {"secretName": "mine"}}]}}, {}],
+        lambda k: next(sorted(volume.keys() - {"name"}) for volume in template(k)["spec"]["volumes"] if volume["name"] == "config"),
+        [["configMap"], ["secret"], ["configMap"]],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORMS)
+def test_a_part_of_the_pods_may_become_another_kind_of_thing(edited: Kubectl, what: str) -> None:
+    """Server-side apply by itself leaves some of the old kind behind, and the API server refuses both together."""
+    edits, look, wanted = FORMS[what]
+    for pod, expected in zip(edits, wanted, strict=True):
+        edited.apply(gmq_server("orders", replicas=0, storage=MEMORY, pod=pod))
+        ready(edited, "orders")
+        eventually(lambda: look_or_nothing(edited, look), expected.__eq__, f"{what} did not become {expected}")
+    assert "paused" not in edited.get("deployment", "orders")["spec"]
+
+
 def test_a_changed_configuration_replaces_the_pod(kubectl: Kubectl) -> None:
     kubectl.apply(gmq_server("orders", storage=MEMORY))
     ready(kubectl, "orders")

@@ -106,7 +106,7 @@ GMQ = ["containers", 0]
             id="mounts by their paths",
         ),
         pytest.param(
-            {"containers": [{"name": "gmq", "livenessProbe": {"httpGet": None, "exec": {"command": ["x"]}}}]},
+            {"containers": [{"name": "gmq", "livenessProbe": {"exec": {"command": ["x"]}}}]},
             changed([*GMQ, "livenessProbe"], {"periodSeconds": 10, "exec": {"command": ["x"]}}),
             id="a probe of another kind",
         ),
@@ -122,6 +122,16 @@ GMQ = ["containers", 0]
             {"volumes": [{"name": "data", "persistentVolumeClaim": {"readOnly": True}}]},
             changed(["volumes"], [{"name": "data", "persistentVolumeClaim": {"claimName": "orders", "readOnly": True}}]),
             id="the same source",
+        ),
+        pytest.param(
+            {"containers": [{"name": "gmq", "livenessProbe": {"httpGet": {"path": "/"}, "periodSeconds": 5}}]},
+            changed([*GMQ, "livenessProbe"], {"httpGet": {"path": "/", "port": "ops"}, "periodSeconds": 5}),
+            id="a probe of the same kind",
+        ),
+        pytest.param(
+            {"containers": [{"name": "gmq", "env": [{"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}]},
+            changed([*GMQ, "env"], [{"name": "A", "value": "a"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]),
+            id="a variable with a source",
         ),
         pytest.param({"tolerations": [{"key": "b"}]}, changed(["tolerations"], [{"key": "b"}]), id="tolerations are replaced"),
         pytest.param(

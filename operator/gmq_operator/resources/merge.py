@@ -1,4 +1,4 @@
-"""A partial PodSpec merged into another, as `kubectl patch --type=strategic` does it."""
+"""A partial PodSpec merged into another, as `kubectl patch --type=strategic` does it, or a little better."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Object = Mapping[str, Any]
 class Merging(Struct, frozen=True):
     """How a list is merged: items with the same `key` are one, and `inner` are the lists in them.
 
-    Items of a list of `one_of` have a name and one thing more, such as the source of a volume.
+    Items of a list of `one_of` have a name and one thing more, such as the source of a volume or the value of a variable.
     """
 
     key: str
@@ -20,7 +20,7 @@ class Merging(Struct, frozen=True):
 
 
 _CONTAINER = {
-    "env": Merging("name"),
+    "env": Merging("name", one_of=True),
     "ports": Merging("containerPort"),
     "volumeMounts": Merging("mountPath"),
     "volumeDevices": Merging("devicePath"),
@@ -38,13 +38,20 @@ POD_SPEC: Mapping[str, Merging] = {
 }
 """The lists of a PodSpec that Kubernetes merges (`patchMergeKey` of its types). Others, such as tolerations, are replaced."""
 
+HANDLERS = frozenset(("exec", "grpc", "httpGet", "sleep", "tcpSocket"))
+"""What a probe or a hook does, which is one of these."""
+
 PATCH = "$patch"
 RETAIN_KEYS = "$retainKeys"
 ORDER = "$setElementOrder/"
 
 
 def merge_pod_spec(spec: Object, override: Object) -> dict[str, Any]:
-    """The PodSpec `spec` with what `override` says in its place; a null takes a field away, `$patch: delete` an item of a list."""
+    """The PodSpec `spec` with what `override` says in its place.
+
+    `$patch: delete` takes an item of a list away, `$patch: replace` everything in an object or list, a null a field. In one thing it goes
+    further than `kubectl patch`: what can be one thing only, such as a probe, a volume or a variable's value, becomes the new one.
+    """
     return _merge(spec, override, POD_SPEC)
 
 
@@ -54,7 +61,8 @@ def _merge(base: Object, patch: Object, lists: Mapping[str, Merging]) -> dict[st
     if patch.get(PATCH) == "delete":
         return {}
     kept = patch.get(RETAIN_KEYS)
-    result = {key: value for key, value in base.items() if kept is None or key in kept}
+    given_up = HANDLERS if HANDLERS & patch.keys() else frozenset()
+    result = {key: value for key, value in base.items() if (kept is None or key in kept) and (key not in given_up or key in patch)}
     for key, value in patch.items():
         if key in {PATCH, RETAIN_KEYS} or key.startswith(ORDER):
             continue
