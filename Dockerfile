@@ -33,11 +33,14 @@ RUN cd /src && SOURCE_DATE_EPOCH=315532800 /build/bin/python -m hatchling build 
     && /opt/gmq/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /out /out/opt/gmq/lib
 
 FROM ${PYTHON_IMAGE}
-# No pip, wherever the base keeps it, nothing that runs as somebody else, and a user that is not root. Group 0 may write to the data
-# as well: some clusters give each pod a user of its own in that group. Without a mounted file the broker listens on all addresses.
+# No pip, wherever the base keeps it, nothing that runs as somebody else, bytecode for Python's own modules, which python:slim comes
+# without, and a user that is not root. Group 0 may write to the data as well: some clusters give each pod a user of its own in that
+# group. Without a mounted file the broker listens on all addresses.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
         /usr/bin/pip* /usr/lib/python3/dist-packages/pip* /usr/lib/python3*/ensurepip /usr/share/python-wheels \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash -x '/(idlelib|lib2to3|pydoc_data|test|tkinter|turtledemo|.*-packages)/' \
+        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && echo 'gmq:x:65532:65532:GMQ:/var/lib/gmq:/usr/sbin/nologin' >>/etc/passwd \
     && echo 'gmq:x:65532:' >>/etc/group \
     && install -d -o 65532 -g 0 -m 0770 /var/lib/gmq \

@@ -17,6 +17,10 @@ MOST_OVER_BASE = 120_000_000
 TOOLS = {"pip", "pip3", "gcc", "cc", "g++", "c++", "clang", "ld", "as", "make", "strip"}
 REQUIREMENTS = Path(__file__).parents[2] / "requirements" / "image.txt"
 DISTRIBUTIONS = "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()), sep='\\n')"
+UNCOMPILED = (
+    "import os, sys; m = [m for m in sys.modules.values() if getattr(m, '__cached__', None) and m.__file__.endswith('.py')]; "
+    "print(*(m.__name__ for m in m if not os.path.exists(m.__cached__)))"
+)
 IMPORTS = (
     "aiohttp, argon2, asyncmy, cryptography.x509, gmq.client, gmq.server.http.site, gmq.storage.filesystem, gmq.storage.mysql",
     "kopf, kubernetes, kubernetes.dynamic, msgspec, prometheus_client, structlog, tqdm, uvloop, yaml",
@@ -96,6 +100,13 @@ def test_it_has_what_is_locked_and_all_of_it_loads(container: Container) -> None
     found = {name.lower().replace("_", "-") for name in container.text().split()}
     locked = set(re.findall(r"(?m)^([a-z0-9._-]+==[^ ;]+) (?!; sys_platform == 'win32')", REQUIREMENTS.read_text()))
     assert found == locked | {f"gmq=={gmq.__version__}"}
+
+
+def test_nothing_is_compiled_at_the_start_of_the_broker(container: Container) -> None:
+    """Not of Python itself either."""
+    container.launch("python", "-c", f"import {IMPORTS[0]}; {UNCOMPILED}")
+    assert container.wait() == 0, container.text()
+    assert container.text().strip() == "", f"loaded without bytecode: {container.text().split()}"
 
 
 def test_what_was_taken_out_is_not_missed(container: Container) -> None:
