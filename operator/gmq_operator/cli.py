@@ -98,8 +98,14 @@ def settings(arguments: list[str] | None = None) -> Settings:
     )
 
 
-LIBRARIES = {"kopf": logging.WARNING, "kopf._core.reactor.running": logging.ERROR, "urllib3": logging.ERROR, "kubernetes": logging.WARNING}
-"""What libraries have to say of every event and every request is for who looks into them; that kopf gets no signals is meant so."""
+LIBRARIES = {
+    "kopf": logging.WARNING,
+    "kopf._core.reactor.running": logging.ERROR,  # that it gets no signals is meant so
+    "kopf._cogs.clients.watching": logging.CRITICAL,  # each try of each kind, while the API server is away; the operator says so itself
+    "urllib3": logging.ERROR,
+    "kubernetes": logging.WARNING,
+}
+"""What libraries have to say of every event and every request is for who looks into them."""
 
 
 def quiet_libraries(level: str) -> None:

@@ -30,6 +30,8 @@ INACTIVITY: Final = 90.0
 """Seconds without an event or a bookmark after which a watch is taken for dead: the API server sends a bookmark every minute."""
 CONNECT_TIMEOUT: Final = 10.0
 CHUNK: Final = 500
+BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
+"""Seconds between the tries of a request. When the last one fails, a watch goes on trying by itself."""
 PREFIX: Final = "gmq.io"
 
 
@@ -129,6 +131,7 @@ def kopf_settings(selected: Callable[[Any], bool]) -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = INACTIVITY
     settings.watching.chunk_size = CHUNK
     settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = BACKOFFS
     settings.networking.connect_timeout = CONNECT_TIMEOUT
     settings.watching.label_selectors[selected] = f"{MANAGED_BY}={MANAGER}"
     # Nothing of this is ever written, as no handler keeps a state; should one ever, then under this project's name.
