@@ -172,7 +172,7 @@ def test_services_and_monitors_find_the_operators_pod(engine: Engine) -> None:
     service = of_kind(objects, "Service")
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
-    assert service["spec"]["ports"] == [{"name": "http", "port": ports["http"], "targetPort": "http"}]
+    assert service["spec"]["ports"] == [{"name": "http", "port": ports["http"], "targetPort": "http", "protocol": "TCP"}]
     monitor = of_kind(objects, "ServiceMonitor", "gmq-queue-operator")["spec"]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] == "http"

@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import helm_python
 import pytest
 
 import mariadb
 from cluster import database
 from cluster.database import ReachableMariaDb
-from cluster.installation import RELEASE, SYSTEM, helm, install, operator_pod, run_helm, uninstall
+from cluster.installation import CHART, RELEASE, SYSTEM, helm, image_values, install, operator_pod, run_helm, uninstall
 from cluster.killing import KilledPod
-from cluster.kubectl import Kubectl, eventually
+from cluster.kubectl import Kubectl, Object, eventually
 from cluster.servers import FILESYSTEM, MEMORY, address, container, gmq_server, gmqclient, pod_of, pods, ready
 from cluster.test_kills import OPEN, policies
 from cluster.test_upgrade import OTHER
@@ -214,6 +215,33 @@ def test_its_notes_name_commands_that_work_as_they_are() -> None:
         assert done.returncode == 0, done.stderr + done.stdout
     finally:
         Kubectl(SYSTEM)("delete", "gmqservers.gmq.io/orders", "--ignore-not-found")
+
+
+def test_helm_4_does_all_of_it_too(kubectl: Kubectl) -> None:
+    """Helm 4 applies server-side, which is stricter than what Helm 3 does."""
+    uninstall()
+    values = {**image_values(), "watchNamespaces": [kubectl.namespace], "crds": {"install": False}}
+    with helm_python.Config(namespace=kubectl.namespace) as helm4:
+        helm4.install(CHART, RELEASE, values, namespace=kubectl.namespace, wait="legacy", timeout=120)
+        try:
+            assert "took it" in helm4.test(RELEASE, timeout=150, logs=True)["logs"]
+            changed = {**values, "logLevel": "debug"}
+            helm4.upgrade(CHART, RELEASE, changed, namespace=kubectl.namespace, wait="legacy", timeout=120)
+            assert container(pod_of_operator(kubectl))["args"][0] == "--log-level=debug"
+            helm4.rollback(RELEASE)
+            eventually(
+                lambda: container(pod_of_operator(kubectl))["args"][0],
+                lambda argument: argument == "--log-level=info",
+                "the rollback did not bring back the old values",
+            )
+        finally:
+            helm4.uninstall(RELEASE)
+
+
+def pod_of_operator(kubectl: Kubectl) -> Object:
+    """The operator's newest pod in the namespace."""
+    found = eventually(lambda: kubectl.list("pods", "app.kubernetes.io/component=operator"), bool, "there is no operator")
+    return max(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
 
 def test_a_server_is_ready_within_twenty_seconds_of_nothing(kubectl: Kubectl) -> None:
