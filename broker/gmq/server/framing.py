@@ -17,6 +17,14 @@ _OUTSIDE_STRING = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _INSIDE_STRING = re.compile(rb"(?:[^\"\\]++|\\.)*+", re.DOTALL)
 
 
+class Framing(enum.Enum):
+    """How a connection's bytes are cut into requests."""
+
+    UNDECIDED = enum.auto()
+    LINES = enum.auto()
+    ONE_SHOT = enum.auto()
+
+
 class Verdict(enum.Enum):
     """What a connection's first bytes turned out to be."""
 
