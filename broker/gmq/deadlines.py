@@ -13,7 +13,9 @@ K = TypeVar("K", int, str)
 
 
 MESSAGE_COST = 120
-"""Bytes of memory, about, that a message with a deadline takes beyond one without: it is an object of its own, and stands in an index."""
+"""Bytes of memory, about, that a delayed message takes beyond a plain one: it is an object of its own, and stands in an index."""
+INDEX_COST = 50
+"""The same for one that stands elsewhere too, where it is counted."""
 RECEIPT_COST = 200
 """The same for a leased one, with its receipt."""
 INSTANT_COST = 130
@@ -24,8 +26,8 @@ class Deadlines(Generic[K]):
     """Messages by key, each with an instant in Unix milliseconds that stands in its attribute `attribute`.
 
     Finding and removing by key cost O(1): the heap that tells what is due next has an entry for each instant. What was removed or has
-    moved from there is passed over when its instant comes up, or swept out when it is the majority. `usage` is told what this takes, with
-    `cost` bytes for each message.
+    moved from there is passed over when its instant comes up, or swept out as soon as it is the majority. `usage` is told what this
+    takes, with `cost` bytes for each message.
     """
 
     __slots__ = ("_at", "_cost", "_counted", "_heap", "_heaped", "_items", "_usage", "_when")
@@ -101,7 +103,7 @@ class Deadlines(Generic[K]):
         """Remove and return the message under `key`."""
         message = self._items.pop(key, None)
         if message is not None:
-            self._account()
+            self._count(0)
         return message
 
     def _live(self, key: K, at: int) -> bool:
@@ -170,8 +172,9 @@ class Leases(Deadlines[str]):
         """Remove and return the messages under `receipts`, with None for each that is not there or is due."""
         pop = self._items.pop
         messages = [pop(receipt, None) for receipt in receipts]
-        self._account()
-        return [None if message is None else message if message.due > now else self._leave(message) for message in messages]
+        live = [None if message is None else message if message.due > now else self._leave(message) for message in messages]
+        self._count(0)
+        return live
 
     def _leave(self, message: Message) -> Message | None:
         """Put back what is due: among much that is, it waits for its turn."""

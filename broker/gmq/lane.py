@@ -48,6 +48,11 @@ class Lane:
         return len(self._line) + len(self._returned) + behind - self._gone
 
     @property
+    def returned(self) -> int:
+        """How many messages are in the heap, with those that are gone."""
+        return len(self._returned)
+
+    @property
     def waiting(self) -> bool:
         """Whether there may be more behind the line."""
         return self._tail is not None

@@ -32,7 +32,7 @@ from gmq.message import (
     milliseconds,
 )
 from gmq.recorder import Pages, Recorder
-from gmq.stock import Plain, Stock
+from gmq.stock import Plain, Stock, costs
 from gmq.validate import check_ttl
 
 ADVANCE_LIMIT = 10_000
@@ -120,6 +120,7 @@ class Queue(Stock):
         `lease` is None to remove them, or the milliseconds for which they are hidden; `token` is the random part of their receipts.
         """
         loaded: dict[int, bytes | None] | None = None
+        headers = 0
         while True:
             self._touch(now)
             taken = self._pop(count, max_bytes)
@@ -127,7 +128,8 @@ class Queue(Stock):
             size = sum(map(len, entries)) if taken.packed else 0  # type: ignore[arg-type]  # all of them are payloads
             if not taken.packed or size > max_bytes:
                 loaded = self._choose(taken, max_bytes, now)
-                size = self._sizes(taken.messages())
+                messages = taken.messages()
+                size, headers = self._sizes(messages), costs(messages) if self._headers else 0
             if taken.entries or not entries:  # else all were overdue, or damaged: there may be more behind them
                 break
         if self._removed:
@@ -139,7 +141,7 @@ class Queue(Stock):
         if lease is not None:
             self._lease(taken, self._lease_length(lease), token, loaded, now)
             return taken
-        self._account(-count, -size)
+        self._account(-count, -size, -headers)
         if self._recorder is not None:
             if not taken.packed:
                 self._leave(taken.messages(), loaded)
@@ -153,7 +155,7 @@ class Queue(Stock):
         if taken.receipts is None:
             messages = [message for message in taken.messages() if message.expires > now]
             self.totals.expired += len(taken) - len(messages)
-            self._account(len(messages), self._sizes(messages))
+            self._account_for(messages, 1)
         else:
             messages = [message for message in self._leased.pop_live(taken.receipts, now) if message is not None]
             self.totals.delivered += len(taken) - len(messages)
@@ -174,7 +176,7 @@ class Queue(Stock):
         stale = [receipt for receipt, message in zip(receipts, found, strict=True) if message is None] if None in found else []
         messages = [message for message in found if message is not None]
         self.totals.acknowledged += len(messages)
-        self._account(-len(messages), -self._sizes(messages))
+        self._account_for(messages, -1)
         if self._recorder is not None and messages:
             self._leave(messages)
             self._recorder.removed(self, [message.id for message in messages])
@@ -255,10 +257,10 @@ class Queue(Stock):
             if len(intact) < len(withdrawn):
                 kept = {message.id for message in intact}
                 withdrawn = [item for item in withdrawn if item[1].id in kept]
-            self._account(-len(intact), -self._sizes(intact))
+            self._account_for(intact, -1)
             self._leave(intact, loaded)
         else:
-            self._account(-len(withdrawn), -self._sizes([message for _, message in withdrawn]))
+            self._account_for([message for _, message in withdrawn], -1)
         self._tell_removed()
         return withdrawn
 
@@ -266,7 +268,7 @@ class Queue(Stock):
         """Put back, at their old places, messages that were withdrawn."""
         back: list[Message] = []
         for ready_at, message in withdrawn:
-            self._account(1, self._size(message))
+            self._account_for((message,), 1)
             if self._return(message, ready_at, now):
                 back.append(message)
         self._tell_changed(back)  # some were plain
@@ -282,7 +284,7 @@ class Queue(Stock):
         message.id = self._next_id
         message.deliveries = 0
         self._next_id += 1
-        self._account(1, self._size(message))
+        self._account_for((message,), 1)
         self._return(message, ready_at, now)
         return message
 
@@ -371,6 +373,7 @@ class Queue(Stock):
         """Drop a ready or delayed message whose time to live is over."""
         if self._delayed.pop(message.id) is None and in_lane:
             self._lanes[message.priority].discard(message)
+            self._count_whole(-1)
             self.ready -= 1
         self._drop(message)
         self.totals.expired += 1
@@ -410,7 +413,7 @@ class Queue(Stock):
             messages.append(message)
             self._place(message, due, now)
         self._next_id += len(messages)
-        self._account(len(messages), self._sizes(messages))
+        self._account_for(messages, 1)
         return messages
 
     def _fresh(self, payloads: Sequence[bytes], options: Options, now: int) -> dict[str, tuple[bytes, bytes]]:
@@ -478,7 +481,7 @@ class Queue(Stock):
         intact, loaded = self._intact([message])
         if not intact:
             return False
-        self._account(-1, -self._size(message))
+        self._account_for((message,), -1)
         self.totals.dead_lettered += 1
         if self._recorder is not None:
             self._leave(intact, loaded)

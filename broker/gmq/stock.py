@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import cast
 
-from gmq.deadlines import Deadlines, Leases
+from gmq.deadlines import INDEX_COST, Deadlines, Leases
 from gmq.lane import Lane
-from gmq.message import DEFAULT_PRIORITY, NEVER, PAGED, Message, Span, Taken, Usage
+from gmq.message import DEFAULT_PRIORITY, NEVER, PAGED, Message, Span, Taken, Usage, headers_cost
 from gmq.paging import Paging
 from gmq.recorder import Pages
 
@@ -26,8 +26,8 @@ class Stock:
     """
 
     __slots__ = (
-        "_delayed", "_expiring", "_instants", "_lanes", "_lanes_in_order", "_leased", "_next_id", "_paging", "_recorded", "_removed",
-        "_usage", "bytes", "due", "messages", "name", "ready",
+        "_delayed", "_expiring", "_headers", "_instants", "_lanes", "_lanes_in_order", "_leased", "_next_id", "_paging", "_recorded",
+        "_removed", "_returned", "_usage", "_whole", "bytes", "due", "messages", "name", "ready",
     )  # fmt: skip
 
     def __init__(self, name: str, first_id: int, usage: Usage, pages: Pages | None, *, recorded: bool) -> None:
@@ -41,8 +41,11 @@ class Stock:
         self._lanes_in_order: list[Lane] = []  # the highest priority first
         self._delayed: Deadlines[int] = Deadlines("due", usage)
         self._leased = Leases(usage)
-        self._expiring: Deadlines[int] = Deadlines("expires", usage)
+        self._expiring: Deadlines[int] = Deadlines("expires", usage, INDEX_COST)
         self._instants: dict[int, int] = {}
+        self._whole = 0  # ready messages that are not plain
+        self._returned = 0  # those of them that came back, at the last look
+        self._headers = 0  # what headers take beyond their text
         self.messages = 0  # in every state
         self.ready = 0
         self.bytes = 0
@@ -85,6 +88,8 @@ class Stock:
                 if lane.waiting:
                     break
         self.ready -= len(entries)
+        if whole or self._returned:
+            self._count_whole(-whole, sum([lane.returned for lane in self._lanes_in_order]) - self._returned)
         return Taken(self.name, entries, spans, None, not whole)
 
     def _pop_paged(self, lane: Lane, count: int, max_bytes: int, entries: list[bytes | Message], spans: list[Span], paging: Paging) -> int:
@@ -119,8 +124,10 @@ class Stock:
         lane = self._lanes.get(message.priority)
         if lane is None:
             lane = self._lane(message.priority)
+        before = lane.returned
         lane.add(message)
         self.ready += 1
+        self._count_whole(1, lane.returned - before)
 
     def _lane(self, priority: int) -> Lane:
         """A lane for a priority that had none."""
@@ -130,7 +137,7 @@ class Stock:
 
     def _drop(self, message: Message) -> None:
         """Take a message off the books that is in no index any more."""
-        self._account(-1, -self._size(message))
+        self._account_for((message,), -1)
         if self._recorded:
             self._leave((message,))
             self._removed.append(message.id)
@@ -177,19 +184,33 @@ class Stock:
         self._leased.clear()
         self._expiring.clear()
         self.ready = 0
-        self._account(-self.messages, -self.bytes)
+        self._count_whole(-self._whole, -self._returned)
+        self._account(-self.messages, -self.bytes, -self._headers)
 
     # Sizes and payloads
 
-    def _account(self, messages: int, size: int) -> None:
+    def _account(self, messages: int, size: int, headers: int = 0) -> None:
         self.messages += messages
         self.bytes += size
         usage = self._usage
         usage.bytes += size
         usage.messages += messages
+        if headers:
+            self._headers += headers
+            usage.headers += headers
 
-    def _size(self, message: Message) -> int:
-        return message.size if self._paging is None else self._paging.size(message)
+    def _account_for(self, messages: Sequence[Message], sign: int) -> None:
+        """Take messages onto the books, with `sign` 1, or off them, with -1."""
+        headers = costs(messages) if self._headers or sign > 0 else 0
+        self._account(sign * len(messages), sign * self._sizes(messages), sign * headers)
+
+    def _count_whole(self, count: int, returned: int = 0) -> None:
+        """So many ready messages more are not plain, and so many of these came back from a lease or a delay."""
+        self._whole += count
+        self._returned += returned
+        usage = self._usage
+        usage.whole += count
+        usage.returned += returned
 
     def _sizes(self, messages: Iterable[Message]) -> int:
         if self._paging is not None:
@@ -269,7 +290,7 @@ class Stock:
         """Count other messages, and give leased and delayed ones their places; return those that are ready, by priority."""
         ready: dict[int, list[Message]] = {}
         for message in messages:
-            self._account(1, self._size(message))
+            self._account_for((message,), 1)
             if self._paging is not None and message.payload is PAGED:
                 self._paging.put_away(self._paging.length(message.id))
             message.gone = False
@@ -286,7 +307,13 @@ class Stock:
             else:
                 ready.setdefault(message.priority, []).append(message)
                 self.ready += 1
+                self._count_whole(1)
         return ready
+
+
+def costs(messages: Iterable[Message]) -> int:
+    """What the headers of messages take beyond their text."""
+    return sum([headers_cost(message.headers) for message in messages if message.headers])
 
 
 def leased(taken: Taken, prefix: str, suffix: str, until: int) -> tuple[list[Message], list[str]]:

@@ -385,6 +385,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert counts.bytes == self.usage.bytes == sum(len(one.payload) for one in self.model.messages)
         assert self.usage.messages == self.queue.messages == len(self.model.messages)
         assert self.usage.keys == len(self.model.keys)
+        whole = sum(one.receipt is None and not one.due for one in self.queue.whole_messages())
+        assert self.usage.whole == whole, "ready messages that are not plain are counted wrong"
+        assert self.usage.headers == 0
         assert (self.queue.totals.expired, self.queue.totals.dropped) == (self.model.expired, self.model.dropped)
         assert sorted(one.id for one in self.queue.outbox) == sorted(one.id for one in self.model.dead), "the wrong dead letters"
 

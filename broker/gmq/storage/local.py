@@ -30,8 +30,11 @@ from gmq.queue import Queue, append_each
 from gmq.storage.base import Storage
 
 MESSAGE_COST = 120
-"""Bytes that a message takes beside its payload and headers: measured with plain ones of any size; tiny ones take less, and those with
-priorities or headers up to 70 more. What leases and deadlines take comes on top."""
+"""Bytes that a message takes beside its payload and headers: measured with plain ones of any size; tiny ones take less."""
+WHOLE_COST = 75
+"""Bytes that a ready message takes more where it is not plain: it has a priority, headers or a time to live, or it came back."""
+RETURNED_COST = 80
+"""Bytes that one takes more that came back from a lease or a delay."""
 
 
 class LocalStorage(Storage):
@@ -70,7 +73,8 @@ class LocalStorage(Storage):
     @property
     def memory(self) -> int:
         usage = self._usage
-        return usage.bytes + usage.messages * MESSAGE_COST + usage.keys * KEY_COST + usage.deadlines
+        counted = usage.messages * MESSAGE_COST + usage.whole * WHOLE_COST + usage.returned * RETURNED_COST + usage.keys * KEY_COST
+        return usage.bytes + counted + usage.headers + usage.deadlines
 
     def measured(self) -> Iterator[Measure]:
         for queue in list(self._queues.values()):
