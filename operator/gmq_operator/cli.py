@@ -9,6 +9,7 @@ import sys
 
 import gmq
 from gmq import log
+from gmq.mortal import end_at_signals
 from gmq.validate import quote
 from gmq_operator.settings import Settings
 
@@ -116,6 +117,7 @@ def quiet_libraries(level: str) -> None:
 
 def main() -> int:
     """Run the operator; the result is the exit code."""
+    end_at_signals()
     given = settings()
     log.configure("", given.log_level, given.log_format)
     quiet_libraries(given.log_level)
