@@ -51,6 +51,8 @@ def test_credentials_in_the_environment_are_all_it_needs(container: Container, n
         assert wire.refused("L", "orders")["code"] == "unauthorized"
     health = network.run(lambda: request("127.0.0.1:8080", "GET", "/readyz"))
     assert health.status == 200, health
+    console = network.run(lambda: request("127.0.0.1:8080", "GET", "/login"))
+    assert console.status == 200, console
 
 
 def test_the_client_in_the_container_speaks_to_the_broker(container: Container) -> None:
