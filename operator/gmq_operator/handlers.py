@@ -32,6 +32,8 @@ CONNECT_TIMEOUT: Final = 10.0
 CHUNK: Final = 500
 BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 """Seconds between the tries of a request. When the last one fails, a watch goes on trying by itself."""
+WORKER_IDLE: Final = 0.1
+"""Seconds that kopf keeps a task for an object that nothing more happens to."""
 PREFIX: Final = "gmq.io"
 
 
@@ -130,6 +132,7 @@ def kopf_settings(selected: Callable[[Any], bool]) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = CONNECT_TIMEOUT
     settings.watching.inactivity_timeout = INACTIVITY
     settings.watching.chunk_size = CHUNK
+    settings.queueing.idle_timeout = WORKER_IDLE
     settings.networking.request_timeout = 60
     settings.networking.error_backoffs = BACKOFFS
     settings.networking.connect_timeout = CONNECT_TIMEOUT
