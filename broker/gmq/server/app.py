@@ -116,8 +116,9 @@ async def start_users(config: Config, hub: Hub, until: AsyncExitStack) -> None:
         roll = Roll(config.users, hub)
     except UsersError as error:
         raise StartError(str(error)) from error
-    roll.watch.start()
-    until.push_async_callback(roll.watch.stop)
+    if config.users.files():
+        roll.watch.start()
+        until.push_async_callback(roll.watch.stop)
 
 
 async def start_tls(config: Config, until: AsyncExitStack) -> ssl.SSLContext | None:
