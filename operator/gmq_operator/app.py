@@ -10,6 +10,7 @@ import structlog
 import gmq
 from gmq_operator.cache import Cache, Key
 from gmq_operator.cluster import Cluster, ClusterError, KubernetesCluster, connect
+from gmq_operator.handlers import MakeWatch, Watch
 from gmq_operator.health import Health
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import Context, Kind
@@ -27,14 +28,14 @@ READY = ("True", "False", "Unknown")
 class Operator:
     """The parts of the operator, joined."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, metrics: Metrics, watch: MakeWatch = Watch) -> None:
         self._settings = settings
         self._metrics = metrics
         self._cache = Cache()
         self._queue: WorkQueue[Key] = WorkQueue(self._work, self._failed, workers=WORKERS)
         self._reconcile = Reconciler(cluster, self._cache, Context(image=settings.image), metrics, self._queue.add)
-        self._upkeep = Upkeep(settings, cluster, self._cache, metrics, changed=self._queue.add, serving=self._serving)
-        self._health = Health(metrics, stalled=self.stalled, unready=self.unready, refresh=self._refresh)
+        self._upkeep = Upkeep(settings, cluster, self._cache, metrics, changed=self._queue.add, serving=self._serving, watch=watch)
+        self._health = Health(metrics, stalled=self.stalled, unready=self.unready, refresh=self.refresh)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set.
@@ -102,7 +103,8 @@ class Operator:
             exc_info=None if expected else error,
         )  # fmt: skip
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Set the metrics that tell a state."""
         metrics = self._metrics
         metrics.queue.set(self._queue.depth)
         metrics.queue_age.set(self._queue.longest_wait())

@@ -103,6 +103,9 @@ class Watch:
             self._stop.set()
 
 
+MakeWatch = Callable[[Settings, frozenset[Kind], Sink, Asked], Watch]
+
+
 def registry(kinds: Iterable[Kind], pass_on: Callable[[Kind, Any], None]) -> kopf.OperatorRegistry:
     """A handler for each kind, named in full: a bare name makes kopf ask every API group of the cluster."""
     result = kopf.OperatorRegistry()

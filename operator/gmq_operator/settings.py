@@ -15,7 +15,7 @@ WORKERS: Final = 8
 """GmqServers that are reconciled at a time."""
 STOPPING: Final = 5.0
 """Seconds that the parts have to stop."""
-STALLED: Final = 180.0
+STALLED: Final = 300.0
 """Seconds after which a GmqServer that waits for a worker, or that a worker does not come to an end with, means that nothing goes on."""
 
 

@@ -8,7 +8,7 @@ import structlog
 
 from gmq_operator.cache import SERVER, Cache, Key
 from gmq_operator.cluster import Cluster, ClusterError
-from gmq_operator.handlers import Asked, Sink, Watch
+from gmq_operator.handlers import MakeWatch, Watch
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import CHILDREN, POD, Kind, Object
 from gmq_operator.resources import MANAGED_BY, MANAGER
@@ -37,7 +37,7 @@ class Upkeep:
         *,
         changed: Callable[[Key], None],
         serving: Callable[[frozenset[Kind]], None],
-        watch: Callable[[Settings, frozenset[Kind], Sink, Asked], Watch] = Watch,
+        watch: MakeWatch = Watch,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
