@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 SECRET_PERIOD: Final = 590.0
 """Seconds between two attempts to create a generated user that may be there: the operator may not look. A little less than a resync."""
-SECRET_PERIOD_IN_TROUBLE: Final = 30.0
+SECRET_PERIOD_IN_TROUBLE: Final = 10.0
 """The same while pods are not ready, which may be for want of that user."""
 SOONEST_LOOK: Final = 5.0
 LATEST_LOOK: Final = 60.0
@@ -152,6 +152,7 @@ class Reconciler:
                     made.wait(kind, name, wait)
             except PredecessorError:
                 made.wait(kind, name, PREDECESSOR)
+                self._tried.pop(key, None)  # the user that is there may be the predecessor's, and about to go as well
             except ConflictError:
                 raise
             except RefusedError as error:

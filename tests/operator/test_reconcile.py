@@ -526,6 +526,7 @@ def test_children_of_a_predecessor_are_waited_for() -> None:
         assert await world.reconcile("orders") is not None, "nobody comes back for what the garbage collector deletes"
         world.cluster.collect_garbage()
         await world.settle("orders")
+        assert world.cluster.names(SECRET) == {"orders-default-user"}, "the predecessor's user was taken for this one's"
         uid = world.cluster.one(SERVER, "orders")["metadata"]["uid"]
         for deployment in deployments_of(world.cluster):
             assert deployment["metadata"]["ownerReferences"][0]["uid"] == uid
