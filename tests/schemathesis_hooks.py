@@ -9,6 +9,8 @@ from urllib.parse import unquote
 import schemathesis
 from hypothesis import strategies
 
+LONGEST = 604800
+"""Seconds of a delay and a time to live."""
 LONGEST_WAIT = 0.02
 """Seconds: the run should test the broker, not wait for messages that nobody publishes."""
 
@@ -33,12 +35,13 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[s
     """Mend what breaks no schema but a rule of docs/http.md between two fields, and shorten waits."""
     query = case.query if isinstance(case.query, dict) else {}
     body = case.body if isinstance(case.body, dict) else {}
-    for fields in (query, body):
+    policy = body.get("policy")
+    for fields in (query, body, policy if isinstance(policy, dict) else {}):
         if is_number(fields.get("wait")) and 0 < float(fields["wait"]) <= 60:
             fields["wait"] = LONGEST_WAIT
         if is_number(fields.get("ttl")) and 0 < float(fields["ttl"]) <= 604800:
-            fields["ttl"] = 604800  # above any delay but the longest
-        if is_number(fields.get("delay")) and float(fields["delay"]) == 604800:
+            fields["ttl"] = LONGEST  # above any delay but the longest; that of a policy too, which publishes to its queue get
+        if is_number(fields.get("delay")) and round(float(fields["delay"]) * 1000) == LONGEST * 1000:  # the broker knows milliseconds
             fields["delay"] = 0
     queue = str(case.path_parameters.get("queue")) if isinstance(case.path_parameters, dict) else ""
     for fields, name in ((body, "to"), (body, "dead_letter"), (body.get("policy"), "dead_letter")):
