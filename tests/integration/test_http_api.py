@@ -284,6 +284,10 @@ def test_a_key_for_a_whole_batch_or_stream_makes_its_repeat_harmless(api: Broker
         assert post(api, f"{path}-stream/messages", lines, NDJSON | key).json == {"count": 1200}
     assert info(api, f"{path}-stream")["ready"] == 1200
     refused(post(api, f"{path}/messages", {"messages": [{"text": "a", "key": "own"}]}, key), 400, "Idempotency-Key")
+    for empty in ("", '""'):  # would make all who send it repeat each other
+        none = {"Idempotency-Key": empty}
+        refused(post(api, f"{path}-none/messages", {"messages": [{"text": "a"}]}, none), 400, "key")
+        refused(post(api, f"{path}-none/messages", lines, NDJSON | none), 400, "key")
 
 
 def test_a_take_that_cannot_be_answered_takes_nothing(api: Broker, path: str) -> None:

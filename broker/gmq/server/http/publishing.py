@@ -268,7 +268,7 @@ def said_by_headers(request: web.Request) -> Headers:
         if small == "idempotency-key":
             if said.key is not None:
                 refuse("Idempotency-Key is there more than once", "Idempotency-Key")
-            said.key = text_of(name, value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value)
+            said.key = key_of(name, value)
         elif small.startswith(PREFIX):
             field = text_of(name, small.removeprefix(PREFIX))
             if field in said.headers:
@@ -279,6 +279,14 @@ def said_by_headers(request: web.Request) -> Headers:
         elif small.startswith("gmq-"):
             refuse(f"{name} is unknown; a message's own headers begin with Gmq-Header-", name)
     return said
+
+
+def key_of(name: str, value: str) -> str:
+    """The key that a header field has, with or without quotes; an empty one would be the same for all who send it."""
+    key = text_of(name, value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value)
+    if not key:
+        refuse("Idempotency-Key is empty; a key has 1 to 255 bytes", "key")
+    return key
 
 
 def text_of(name: str, value: str) -> str:
