@@ -16,6 +16,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import Kind, Object
 from gmq_operator.resources import MANAGER
+from gmq_operator.trust import context_of
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 20.0
@@ -98,7 +99,9 @@ def connect() -> ApiClient:
             load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # as above
         except (ConfigException, OSError) as error:
             raise ClusterError(f"This is no pod with a service account, and no kubeconfig can be used: {error}") from error
-    return ApiClient(connection(configuration))
+    client = ApiClient(connection(configuration))
+    client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context_of(configuration)
+    return client
 
 
 def connection(configuration: Configuration) -> Configuration:

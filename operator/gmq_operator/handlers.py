@@ -15,6 +15,7 @@ import structlog
 from gmq_operator.observed import Kind, Object
 from gmq_operator.resources import MANAGED_BY, MANAGER
 from gmq_operator.settings import STOPPING, Settings
+from gmq_operator.trust import login
 
 log = structlog.get_logger()
 
@@ -109,7 +110,7 @@ MakeWatch = Callable[[Settings, frozenset[Kind], Sink, Asked], Watch]
 def registry(kinds: Iterable[Kind], pass_on: Callable[[Kind, Any], None]) -> kopf.OperatorRegistry:
     """A handler for each kind, named in full: a bare name makes kopf ask every API group of the cluster."""
     result = kopf.OperatorRegistry()
-    kopf.on.login(registry=result)(kopf.login_via_client)
+    kopf.on.login(registry=result)(login)
     for kind in kinds:
         kopf.on.event(group=kind.group, version=kind.version, plural=kind.plural, registry=result, id=f"{kind.kind}.{kind.group}")(
             _handler(kind, pass_on)

@@ -1,6 +1,6 @@
 {{/*
 What the operator may do, in each namespace that it looks after. Children are applied server-side, which asks for patch, and for create where
-the object is new. get is not among the verbs: whoever may list is told the same.
+the object is new. Before one is created it is looked at by get: another one of its name may be somebody else's.
 */}}
 {{- define "gmq.rules" -}}
 # GmqServers: to see what is wanted. The operator never changes one; what it found is in the status.
@@ -14,19 +14,19 @@ the object is new. get is not among the verbs: whoever may list is told the same
 # them with their GmqServer, so the operator need not.
 - apiGroups: [""]
   resources: [configmaps, services, persistentvolumeclaims]
-  verbs: [list, watch, create, patch]
+  verbs: [get, list, watch, create, patch]
 # The broker itself. The same is true of it.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [list, watch, create, patch]
+  verbs: [get, list, watch, create, patch]
 # That a drained node takes one of several brokers at a time. Deleted when only one is wanted.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Where a GmqServer asks to be scraped. Deleted when it no longer does.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # What a broker's pods are stuck on, for the conditions.
 - apiGroups: [""]
   resources: [pods]
