@@ -23,16 +23,16 @@ def reachable_address() -> str:
 
 
 class ReachableMariaDb(MariaDb):
-    """A server on that address."""
+    """A server on that address, and on this machine's own for its administrator."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.host = reachable_address()
+        self.address = reachable_address()
+        super().__init__(folder, f"--bind-address={self.host},{self.address}")
 
 
-def storage(server: MariaDb, database: str, secret: str = "database") -> dict[str, object]:
+def storage(server: ReachableMariaDb, database: str, secret: str = "database") -> dict[str, object]:
     """The spec's storage for it."""
-    mysql = {"host": server.host, "port": server.port, "database": database, "credentialsSecretRef": {"name": secret}}
+    mysql = {"host": server.address, "port": server.port, "database": database, "credentialsSecretRef": {"name": secret}}
     return {"type": "mysql", "mysql": mysql}
 
 

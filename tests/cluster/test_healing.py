@@ -40,10 +40,10 @@ def test_a_deleted_child_comes_back(healed: Kubectl, kind: str) -> None:
 
 
 EDITS: dict[str, tuple[str, dict[str, object], Callable[[Object], object]]] = {
-    "the port of the Service": (
+    "the ports of the Service": (
         "service",
-        {"spec": {"ports": [{"name": "tcp", "port": 1, "protocol": "TCP"}]}},
-        lambda body: sorted(port["port"] for port in body["spec"]["ports"]),
+        {"spec": {"ports": [{"name": "gmq", "port": 4567, "targetPort": 1, "protocol": "TCP"}]}},
+        lambda body: sorted((port["port"], port["targetPort"]) for port in body["spec"]["ports"]),
     ),
     "the configuration": ("configmap", {"data": {"gmq.json": "{}"}}, lambda body: body["data"]),
     "the command of the container": (
@@ -56,7 +56,7 @@ EDITS: dict[str, tuple[str, dict[str, object], Callable[[Object], object]]] = {
     ),
     "a label": (
         "deployment",
-        {"metadata": {"labels": {"app.kubernetes.io/part-of": "something else"}}},
+        {"metadata": {"labels": {"app.kubernetes.io/part-of": "something-else"}}},
         lambda body: body["metadata"]["labels"]["app.kubernetes.io/part-of"],
     ),
 }

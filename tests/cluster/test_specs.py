@@ -72,7 +72,7 @@ EDITS: dict[str, tuple[dict[str, Any], Look, Any]] = {
     ),
     "pod.nodeSelector": ({"pod": {"nodeSelector": {"a": "b"}}}, lambda k: template(k)["spec"].get("nodeSelector"), {"a": "b"}),
     "pod.tolerations": ({"pod": {"tolerations": [TOLERATION]}}, lambda k: template(k)["spec"].get("tolerations"), [TOLERATION]),
-    "pod.affinity": ({"pod": {"affinity": AFFINITY}}, lambda k: template(k)["spec"].get("affinity"), AFFINITY),
+    "pod.affinity": ({"pod": {"affinity": AFFINITY}}, lambda k: template(k)["spec"].get("affinity") or None, AFFINITY),
     "pod.topologySpreadConstraints": (
         {"pod": {"topologySpreadConstraints": [SPREAD]}},
         lambda k: template(k)["spec"].get("topologySpreadConstraints"),

@@ -38,7 +38,7 @@ def exchange(kubectl: Kubectl, client: str, name: str) -> None:
         request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/queues")
         request.add_header("Authorization", "Basic " + basic(user, password))
         with urllib.request.urlopen(request, timeout=10) as reply:
-            assert [queue["name"] for queue in json.load(reply)["queues"]] == ["greetings"]
+            assert [queue["queue"] for queue in json.load(reply)["queues"]] == ["greetings"]
 
 
 def basic(user: str, password: str) -> str:
