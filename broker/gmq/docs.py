@@ -171,19 +171,23 @@ def table_row(section: str, setting: Setting) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def keep(file: Path, text: str, *, check: bool, stale: str) -> bool:
+    """Write a file that is made from definitions, or with `check` compare it; False, and `stale` on standard error, where it differs."""
+    if not check:
+        file.write_text(text, encoding="utf-8")
+    elif not file.exists() or file.read_text(encoding="utf-8") != text:
+        sys.stderr.write(f"{file} {stale}\n")
+        return False
+    return True
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or check the one that is there; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gmq.docs", description="Makes docs/configuration.md from the settings' definitions.")
     parser.add_argument("file", type=Path, metavar="FILE", help="the page")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is not what would be written")
     options = parser.parse_args(arguments)
-    page = render()
-    if not options.check:
-        options.file.write_text(page, encoding="utf-8")
-    elif not options.file.exists() or options.file.read_text(encoding="utf-8") != page:
-        sys.stderr.write(f"{options.file} is not what the settings' definitions say: run `make docs`\n")
-        return 1
-    return 0
+    return 0 if keep(options.file, render(), check=options.check, stale="is not what the settings' definitions say: run `make docs`") else 1
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from msgspec import NODEFAULT, Struct, inspect
 
+from gmq.docs import keep
 from gmq.document import unwrapped
 from gmq_operator.fields import GROUP, KIND, LONGEST_NAME, PLURAL, VERSION, Spec
 from gmq_operator.names import SERVICE_NAME
@@ -237,15 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files are")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is not what would be written")
     options = parser.parse_args(arguments)
-    stale = 0
-    for name, cel in FILES.items():
-        file, text = options.folder / name, render(cel=cel)
-        if not options.check:
-            file.write_text(text, encoding="utf-8")
-        elif not file.exists() or file.read_text(encoding="utf-8") != text:
-            sys.stderr.write(f"{file} is not what the fields' definitions say: run `make generate`\n")
-            stale = 1
-    return stale
+    stale = "is not what the fields' definitions say: run `make generate`"
+    kept = [keep(options.folder / name, render(cel=cel), check=options.check, stale=stale) for name, cel in FILES.items()]
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, inspect
 
-from gmq.docs import table_row, table_rows
+from gmq.docs import keep, table_row, table_rows
 from gmq.document import Setting, settings_of, struct_of
 from gmq_operator.brokerconfig import OWNED, OWNED_VARIABLES
 from gmq_operator.fields import GROUP, KIND, LONGEST_NAME, VERSION, Reference, Spec
@@ -135,13 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="the page")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is not what would be written")
     options = parser.parse_args(arguments)
-    page = render()
-    if not options.check:
-        options.file.write_text(page, encoding="utf-8")
-    elif not options.file.exists() or options.file.read_text(encoding="utf-8") != page:
-        sys.stderr.write(f"{options.file} is not what the fields' definitions say: run `make generate`\n")
-        return 1
-    return 0
+    stale = "is not what the fields' definitions say: run `make generate`"
+    return 0 if keep(options.file, render(), check=options.check, stale=stale) else 1
 
 
 if __name__ == "__main__":

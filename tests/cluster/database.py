@@ -14,8 +14,7 @@ def reachable_address() -> str:
     """The address under which pods reach this machine: GMQ_TEST_DATABASE_HOST, or the one that it uses towards the first node."""
     if host := os.environ.get("GMQ_TEST_DATABASE_HOST"):
         return host
-    addresses = Kubectl("default").list("nodes")[0]["status"]["addresses"]
-    node = next(item["address"] for item in addresses if item["type"] == "InternalIP")
+    node = Kubectl("default").node_address()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((node, 9))  # sends nothing
         name: str = probe.getsockname()[0]

@@ -21,8 +21,7 @@ class PodBroker:
     def __init__(self, kubectl: Kubectl, name: str) -> None:
         self.kubectl = kubectl
         self.name = name
-        addresses = kubectl.list("nodes")[0]["status"]["addresses"]
-        self.host: str = next(item["address"] for item in addresses if item["type"] == "InternalIP")
+        self.host = kubectl.node_address()
         self.port = 0
         self.uid = ""
 

@@ -75,6 +75,12 @@ class Kubectl:
         """Run a command in a pod's first container."""
         return self("exec", *(("-i",) if given is not None else ()), pod, "--", *command, given=given, timeout=timeout)
 
+    def node_address(self) -> str:
+        """The address of the first node inside the cluster's network."""
+        addresses = self.list("nodes")[0]["status"]["addresses"]
+        address: str = next(item["address"] for item in addresses if item["type"] == "InternalIP")
+        return address
+
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[int]:
         """A port of this machine that leads to one of the target's, such as `service/orders`."""
