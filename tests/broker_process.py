@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 SERVER = Path(sys.executable).parent / "gmqserver"
 START_TIMEOUT = 20.0
 
@@ -22,8 +24,9 @@ class Broker:
     host = "127.0.0.1"
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.port = 0
-        self.http = self.ops = ""
+        self.port = free_port(self.host)
+        self.http = f"{self.host}:{free_port(self.host)}"
+        self.ops = ""
         self.log = folder / "broker.log"
         self._file = folder / "gmq.json"
         self._config = config
@@ -34,9 +37,9 @@ class Broker:
         return f"{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Start, on the port of the last start if there was one, and wait until it listens."""
+        """Start, on the same ports each time, and wait until it listens."""
         network = {"interface": self.host, "port": self.port, **self._config.get("network", {})}
-        http = {"port": self.http.rpartition(":")[2] or 0, **self._config.get("http", {})}
+        http = {"port": self.http.rpartition(":")[2], **self._config.get("http", {})}
         self._file.write_text(json.dumps({**self._config, "network": network, "http": http}))
         with self.log.open("ab") as output:
             before = output.tell()

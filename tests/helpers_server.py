@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from broker_process import SERVER, START_TIMEOUT
+from ports import free_port
 
 T = TypeVar("T")
 
@@ -79,13 +80,6 @@ def wait_until(condition: Callable[[], T | None], what: str, timeout: float = ST
         time.sleep(0.005)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Server:
     """A `gmqserver` process, its log, and the addresses it listens on. Its folder is one below the folder of the test."""
 
@@ -117,14 +111,14 @@ class Server:
             )
 
     def start_with(self, config: Mapping[str, Any]) -> None:
-        """Start with a configuration, on a port that the system chooses unless it names one."""
+        """Start with a configuration, on ports that are free unless it names them."""
         self.start("-f", self.write(config))
 
     def write(self, config: Mapping[str, Any], name: str = "gmq.json") -> Path:
         """Write a configuration file."""
-        network = {"interface": "127.0.0.1", "port": 0, **config.get("network", {})}
+        network = {"interface": "127.0.0.1", "port": free_port(), **config.get("network", {})}
         file = self.folder / name
-        file.write_text(json.dumps({"http": {"port": 0}, **config, "network": network}))
+        file.write_text(json.dumps({"http": {"port": free_port()}, **config, "network": network}))
         return file
 
     def _listens(self) -> bool:

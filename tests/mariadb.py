@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from ports import free_port
+
 USER = "gmq"
 PASSWORD = 'it\'s "s3cret" \\ /@ü'
 START_TIMEOUT = 60.0
@@ -218,13 +220,6 @@ def stop_shared_server(folder: Path) -> None:
     if note.exists():
         os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
         note.unlink()
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def script_section(script: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import yaml
 
-from helpers_server import environment, free_port, wait_until
+from helpers_server import environment, wait_until
 from http_client import request
+from ports import free_port
 
 RULES = Path(__file__).parents[1] / "charts/gmq/files/rules.yaml"
 MISSING = (

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers_server import Server, free_port, wait_until
+from helpers_server import Server, wait_until
 from http_client import request
+from ports import free_port
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from broker_process import Broker
 from cutting_proxy import CuttingProxy
 from helpers_server import wait_until
 from mariadb import MariaDb, SharedMariaDb, section
+from ports import free_port
 from wire import Wire, b64, unb64
 
 Start = Callable[..., Broker]
@@ -401,7 +402,7 @@ def test_the_first_host_that_serves_is_used_and_the_next_when_it_dies(tmp_path: 
         second.sql(
             f"CREATE DATABASE {name}; CREATE USER '{mariadb.USER}'@'%' IDENTIFIED BY 'x'; GRANT ALL ON {name}.* TO '{mariadb.USER}'@'%'"
         )
-        hosts = [f"127.0.0.1:{mariadb.free_port()}", f"127.0.0.1:{own_mariadb.port}", f"127.0.0.1:{second.port}"]
+        hosts = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{own_mariadb.port}", f"127.0.0.1:{second.port}"]
         password = tmp_path / "password"
         password.write_text(mariadb.PASSWORD + "\n")
         broker = start_broker(section(0, name, host=None, hosts=hosts, password=None, password_file=str(password)))

@@ -13,6 +13,7 @@ from broker_process import Broker
 from certificates import Authority
 from helpers_server import wait_until
 from mariadb import PASSWORD, USER, MariaDb, SharedMariaDb, section
+from ports import free_port
 from wire import Wire
 
 Start = Callable[..., Broker]
@@ -113,7 +114,7 @@ def test_a_server_on_this_machine_can_be_reached_through_its_socket(secure_maria
 
 def test_the_originals_configuration_with_its_data_source_name_works(shared_mariadb: SharedMariaDb, start_broker: Start) -> None:
     database = shared_mariadb.create()
-    dsn = f"{USER}:{PASSWORD}@tcp({shared_mariadb.host}:{mariadb.free_port()},{shared_mariadb.host}:{shared_mariadb.port})/{database}"
+    dsn = f"{USER}:{PASSWORD}@tcp({shared_mariadb.host}:{free_port()},{shared_mariadb.host}:{shared_mariadb.port})/{database}"
     broker = start_broker({"queue": {"queue_type": 2}, "database": {"vendor": "mysql", "dsn": f"{dsn}?charset=utf8mb4&timeout=2s"}})
     assert works(broker)
     assert PASSWORD not in broker.log.read_text()

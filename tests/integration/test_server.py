@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from broker_process import SERVER, START_TIMEOUT
-from helpers_server import DATA, EXIT_TIMEOUT, Network, Server, environment, free_port, own_network, wait_until
+from helpers_server import DATA, EXIT_TIMEOUT, Network, Server, environment, own_network, wait_until
+from ports import free_port
 from wire import Reply, Wire, b64, one_shot, unb64
 
 MEBIBYTE = 1 << 20

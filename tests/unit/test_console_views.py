@@ -187,6 +187,7 @@ def test_a_view_tells_why_the_storage_does_not() -> None:
     run(work)
 
 
+@pytest.mark.usefixtures("own_garbage")
 def test_looking_at_ten_thousand_queues_lets_others_go_on() -> None:
     async def work(hub: Hub, storage: WatchedStorage) -> None:
         for number in range(MANY):
