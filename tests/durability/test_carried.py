@@ -1,14 +1,22 @@
-"""Small queues, which have no file of their own: what they hold is written to the journal once more."""
+"""Small queues: what they hold beside their file, if they have one, is written to the journal once more."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 from pathlib import Path
+from random import Random
+
+from recorded_disk import Platter, RecordedDisk, UnsyncedDisk, write_out
 
 from gmq.message import Limits, QueuePolicy
 from gmq.storage.disk import Disk, File
 from gmq.storage.filesystem import FilesystemStorage
+
+SIZE = 64 << 10
+"""Bytes of a segment, and of what is written between checkpoints."""
+BACK = [bytes([number]) * 300 for number in range(1, 4)]
+"""Payloads: together they are of several sectors."""
 
 
 class FirstFileFails(Disk):
@@ -24,24 +32,72 @@ class FirstFileFails(Disk):
         return super().create(path)
 
 
+def storage_in(folder: Path, disk: Disk | None = None) -> FilesystemStorage:
+    """A storage with small segments."""
+    return FilesystemStorage(folder, Limits(), lambda _: QueuePolicy(), segment_size=SIZE, checkpoint_size=SIZE, disk=disk)
+
+
+async def wear_out(storage: FilesystemStorage) -> None:
+    """Go on until the first segments have another use."""
+    for _ in range(8):
+        storage.publish("other", [bytes(SIZE - 4096)], SIZE - 4096, None)
+        await storage._make_checkpoint(full=True)
+
+
+async def found_in(folder: Path) -> list[bytes]:
+    """What `orders` holds when the storage comes back."""
+    storage = storage_in(folder, UnsyncedDisk())
+    await storage.open()
+    found = [message.payload for message in storage.peek("orders", 10, 1 << 20)]
+    await storage.close()
+    return found
+
+
 def test_a_queue_that_became_small_after_its_first_file_failed_keeps_its_messages(tmp_path: Path) -> None:
     async def run() -> None:
         disk = FirstFileFails()
-        storage = FilesystemStorage(tmp_path, Limits(), lambda _: QueuePolicy(), segment_size=64 << 10, checkpoint_size=64 << 10, disk=disk)
+        storage = storage_in(tmp_path, disk)
         await storage.open()
         storage.publish("orders", [b"large" * 2000, b"kept"], 10_004, None)
         await storage._make_checkpoint(full=True)
         assert disk.failed, "no file of a queue was made"
         storage.take(["orders"], 1, 1 << 20, None)
         await storage._make_checkpoint(full=True)  # the queue is small now, and carried along
-        for _ in range(8):  # until the first segment has another use
-            storage.publish("other", [bytes(60 << 10)], 60 << 10, None)
-            await storage._make_checkpoint(full=True)
+        await wear_out(storage)
         await storage.close()
-        again = FilesystemStorage(tmp_path, Limits(), lambda _: QueuePolicy(), segment_size=64 << 10, checkpoint_size=64 << 10)
-        await again.open()
-        left = [message.payload for message in again.peek("orders", 10, 1 << 20)]
-        await again.close()
-        assert left == [b"kept"], f"{left} came out, and the message that was carried along did not"
+        assert await found_in(tmp_path) == [b"kept"], "the message that was carried along is lost"
 
     asyncio.run(run())
+
+
+def test_a_message_that_came_back_survives_a_power_cut_while_it_is_carried_along(tmp_path: Path) -> None:
+    """It is gone according to the journal, and there again: what is written of it once more must not begin with the first half of that."""
+
+    async def run() -> tuple[RecordedDisk, int]:
+        disk = RecordedDisk(tmp_path / "run")
+        storage = storage_in(tmp_path / "run", disk)
+        await storage.open()
+        storage.publish("orders", [bytes(5000), *BACK], 5000 + sum(map(len, BACK)), None)
+        await storage._make_checkpoint(full=True)
+        assert storage._ledger.filed[storage._queues["orders"].number].file is not None, "the queue has no file"
+        storage.take(["orders"], 1, 1 << 20, None)
+        storage.undo(storage.take(["orders"], 9, 1 << 20, None))
+        commit = storage.commit()
+        assert commit is not None
+        await commit
+        acknowledged = len(disk.events)
+        await storage._make_checkpoint(full=True)
+        await storage.close()
+        return disk, acknowledged
+
+    disk, acknowledged = asyncio.run(run())
+    platter, random, states = Platter(disk.beginning), Random(1), 0
+    for number, event in enumerate(disk.events):
+        platter.happen(number, event)
+        for choice in platter.choices(random, 20) if number >= acknowledged else ():
+            states += 1
+            folder = tmp_path / f"state-{states}"
+            write_out(platter.after(choice), folder)
+            found = asyncio.run(found_in(folder))
+            assert found == BACK, f"power cut after {type(event).__name__}, kept {choice}: {len(found)} of {len(BACK)} messages are there"
+    assert states > 20, f"the power went {states} times only"

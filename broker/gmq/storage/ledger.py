@@ -137,12 +137,16 @@ class Ledger:
             self._append(Create.kind, records.encode(Create(queue.number, queue.name, queue.next_id)))
 
     def carry(self, queue: Queue) -> None:
-        """Record once more what the queue's file does not know: no older record is needed then. The next checkpoint does it again."""
+        """Record once more what the queue's file does not know: no older record is needed then. The next checkpoint does it again.
+
+        Each record by itself leaves the queue as it is: the power may go in the middle of them. So a message that was gone and is back is
+        not called gone before it is told anew.
+        """
         number, filed = queue.number, self.filed[queue.number]
         filed.changed = True
         self._append(Create.kind, records.encode(Create(number, queue.name, queue.next_id, filed.policy)))
-        if filed.removed:
-            self._append(Remove.kind, records.encode(Remove(number, filed.removed)))
+        if removed := records.spans_without(filed.removed, filed.unfiled):
+            self._append(Remove.kind, records.encode(Remove(number, removed)))
         for span, payloads in queue.plain_since(filed.below):
             if payloads is not None:
                 lengths, checks = records.lengths_of(payloads), records.checks_of(payloads)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from struct import Struct as Layout
 from typing import Any, ClassVar, Final, TypeAlias, cast
 from zlib import crc32
@@ -335,6 +335,20 @@ def spans_of(spans: Iterable[Span]) -> list[int]:
             flat += (span.first, span.count)
         end = span.first + span.count
     return flat
+
+
+def spans_without(spans: Sequence[int], ids: Collection[int]) -> list[int]:
+    """Spans of ids without these."""
+    rest: list[int] = []
+    for first, count in pairs(spans):
+        at, end = first, first + count
+        for number in sorted(number for number in ids if first <= number < end):
+            if at < number:
+                rest += (at, number - at)
+            at = number + 1
+        if at < end:
+            rest += (at, end - at)
+    return rest
 
 
 def pairs(spans: Sequence[int]) -> Iterator[tuple[int, int]]:
