@@ -1,11 +1,14 @@
-"""Where a broker listens."""
+"""Where a broker listens, and how to get in."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 4567
+SCHEMES: Final = {"gmq": False, "gmqs": True}
+"""Of URIs, and whether they mean TLS."""
 
 
 class Address(NamedTuple):
@@ -16,6 +19,33 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Endpoint(NamedTuple):
+    """A broker as a client is told of it: `user` and `password` are both there or both None."""
+
+    address: Address
+    user: str | None = None
+    password: str | None = None
+    tls: bool = False
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read an address, or a URI such as `gmq://user:password@host:port` (`gmqs` with TLS), with percent-escapes as in RFC 3986.
+
+    Raises ValueError for anything else; what it says does not have the password.
+    """
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        return Endpoint(parse_address(text))
+    tls = SCHEMES.get(scheme.lower())
+    if tls is None:
+        raise ValueError(f"{scheme + colon!r} is no address; a URI begins with gmq:// or, for TLS, gmqs://")
+    access, _, place = rest.removesuffix("/").rpartition("@")
+    user, _, password = map(unquote, access.partition(":"))
+    if bool(user) != bool(password):
+        raise ValueError(f"the URI of {place} has a user without a password, or the other way; give both, or neither")
+    return Endpoint(parse_address(place), user or None, password or None, tls)
 
 
 def parse_address(text: str) -> Address:
@@ -34,7 +64,7 @@ def parse_address(text: str) -> Address:
     else:
         host, colon, port = text.partition(":")
         has_port = bool(colon)
-    if any(character.isspace() or character in "/[]" for character in host):
+    if any(character.isspace() or character in "/[]?#@" for character in host):
         raise _bad(text)
     return Address(host or DEFAULT_HOST, _port(port, text) if has_port else DEFAULT_PORT)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from damaged import Folder, make, served
 
 from gmq import protocol
-from gmq.address import parse_address
+from gmq.address import parse_endpoint
 from gmq.config import ConfigError, parse
 from gmq.database import parse_dsn
 from gmq.server.framing import FirstObject, Lines, Verdict
@@ -68,7 +68,7 @@ def configuration(data: bytes) -> None:
     for line in said.split("\n") if said else ():
         assert line.startswith("gmq.json: "), f"a refusal that does not name the file: {line!r}"
         assert line.isprintable(), f"a refusal with characters that a terminal acts on: {line!r}"
-    for read in (parse_dsn, parse_address):
+    for read in (parse_dsn, parse_endpoint):
         with suppress(ValueError):
             read(text)
 

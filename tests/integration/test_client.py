@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gmq.address import Address, parse_address
+from gmq.address import Address, Endpoint, parse_address, parse_endpoint
 from gmq.client import (
     BadRequest,
     BlockingClient,
@@ -367,6 +367,7 @@ def test_credentials_open_a_broker_that_asks_for_them(start_broker: StartBroker,
         assert await client.take(queue, wait=1) is not None
 
     run(broker.address, right, user="me", password="secret")
+    run(f"gmq://me:secret@{broker.address}", right)
     for wrong in ({}, {"user": "me", "password": "other"}):
         with pytest.raises(Unauthorized):
             run(broker.address, right, **wrong)
@@ -412,6 +413,28 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no address"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("broker:99", Endpoint(Address("broker", 99))),
+        ("gmq://broker", Endpoint(Address("broker", 4567))),
+        ("gmq://me:a%40b%2F%3A%25@broker:99/", Endpoint(Address("broker", 99), "me", "a@b/:%")),
+        ("GMQS://me:a:b@[::1]:99", Endpoint(Address("::1", 99), "me", "a:b", tls=True)),
+    ],
+)
+def test_a_uri_has_the_address_and_the_user(text: str, endpoint: Endpoint) -> None:
+    assert parse_endpoint(text) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text", ["http://me:secret@a", "gmq://me@a", "gmq://:secret@a", "gmq://me:secret@a:b", "gmq://me:secret@a/b", "gmq://me:secret@a?b=c"]
+)
+def test_what_is_no_uri_is_refused_without_telling_the_password(text: str) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011  # what it must not have is the point
+        parse_endpoint(text)
+    assert "secret" not in str(refusal.value)
 
 
 def test_nonsense_in_the_arguments_is_told_at_once() -> None:

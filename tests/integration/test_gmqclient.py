@@ -531,6 +531,9 @@ def test_credentials_come_from_options_a_file_or_the_environment(start_broker: C
     assert gmqclient(address, "length", queue, "--user", "me", "--password-file", str(file)).stdout == b"0\n"
     assert gmqclient(address, "length", queue, GMQ_USER="me", GMQ_PASSWORD="secret").stdout == b"0\n"
     assert gmqclient(address, "load", "-", GMQ_USER="me", GMQ_PASSWORD="secret").returncode == 0
+    assert gmqclient(f"gmq://me:secret@{address}", "length", queue).stdout == b"0\n"
+    beside = gmqclient(f"gmq://other:wrong@{address}", "length", queue, "--user", "me", "--password", "secret")
+    assert beside.stdout == b"0\n", "the user of the command line does not come before that of the URI"
     wrong = gmqclient(address, "length", queue, GMQ_USER="me", GMQ_PASSWORD="wrong")
     assert wrong.returncode == 1
     assert b"wrong or missing credentials" in wrong.stderr

@@ -78,7 +78,7 @@ def _command(commands: Any, name: str, summary: str, more: str = "") -> argparse
         "--server",
         metavar="ADDRESS",
         default=os.environ.get("GMQ_SERVER") or "localhost:4567",
-        help="host, host:port or [::1]:port (default: GMQ_SERVER, else localhost:4567)",
+        help="host, host:port, [::1]:port or gmq://USER:PASSWORD@HOST:PORT (default: GMQ_SERVER, else localhost:4567)",
     )
     broker.add_argument("--user", default=os.environ.get("GMQ_USER"), help="user name (default: GMQ_USER)")
     password = broker.add_mutually_exclusive_group()

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gmq.address import parse_address
+from gmq.address import Endpoint, parse_endpoint
 from gmq.cli.client_dump import dump
 from gmq.cli.client_load import load
 from gmq.cli.client_output import Exit, Failure, say, watch_interruptions, write
@@ -171,14 +171,20 @@ def _access(options: Namespace) -> dict[str, Any]:
             password = options.password_file.read_text().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise Failure(f"cannot read the password from {options.password_file}: {error}") from error
-    if bool(options.user) != bool(password):
-        missing = "a password (--password-file or GMQ_PASSWORD)" if options.user else "a user name (--user or GMQ_USER)"
+    user, endpoint = options.user, _endpoint(options)
+    if bool(user) != bool(password):
+        missing = "a password (--password-file or GMQ_PASSWORD)" if user else "a user name (--user or GMQ_USER)"
         raise Failure(f"{missing} is missing; give both, or neither", Exit.USAGE)
+    if not user:
+        user, password = endpoint.user, endpoint.password
+    return {"address": str(endpoint.address), "user": user, "password": password, "tls": _tls(options) or endpoint.tls}
+
+
+def _endpoint(options: Namespace) -> Endpoint:
     try:
-        parse_address(options.server)
+        return parse_endpoint(options.server)
     except ValueError as error:
         raise Failure(f"--server: {error}", Exit.USAGE) from None
-    return {"address": options.server, "user": options.user or None, "password": password or None, "tls": _tls(options)}
 
 
 def _tls(options: Namespace) -> Tls | bool:
@@ -213,7 +219,7 @@ def _ask(options: Namespace) -> None:
     if not sys.stdin.isatty():
         raise Failure(f"{options.command} cannot be undone, and nobody is there to ask; --yes says that it is meant", Exit.USAGE)
     what = "every message of" if options.command == "clear" else "the queue"
-    print(f"Remove {what} {options.queue}, on {options.server}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"Remove {what} {options.queue}, on {_endpoint(options).address}? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Failure("nothing was removed")
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from gmq import message as domain
-from gmq.address import parse_address
+from gmq.address import parse_endpoint
 from gmq.client.connection import Connection
 from gmq.client.consumer import Consumer
 from gmq.client.errors import ConnectionFailed, OutcomeUnknown, RequestRefused, RequestTimeout
@@ -54,8 +54,9 @@ class Client:
     ) -> None:
         """Prepare a client; nothing is connected yet.
 
-        - `address`: `host`, `host:port`, `[::1]:port` or `::1`; the port is 4567 without one.
-        - `user`, `password`: both or neither.
+        - `address`: `host`, `host:port`, `[::1]:port` or `::1`; the port is 4567 without one. Or a URI, `gmq://user:password@host:port`,
+          with `gmqs` for TLS.
+        - `user`, `password`: both or neither; they come before those of a URI.
         - `connections`: how many to spread requests over. With one, publishes arrive in the order in which they were asked for; with more,
           only those keep their order that are awaited one after another.
         - `connect_timeout`: seconds for one attempt to connect.
@@ -69,6 +70,10 @@ class Client:
         """
         if (user is None) != (password is None):
             raise ValueError("give both user and password, or neither")
+        endpoint = parse_endpoint(address)
+        if user is None:
+            user, password = endpoint.user, endpoint.password
+        tls = tls or endpoint.tls
         if connections < 1 or in_flight < 1:
             raise ValueError("connections and in_flight must be 1 or more")
         if not (0 < backoff[0] <= backoff[1] and connect_timeout > 0 and request_timeout > 0):
@@ -77,7 +82,7 @@ class Client:
         self._hello = encode(Request("H", auth=auth))
         self._pool = Pool(
             PoolOptions(
-                address=parse_address(address),
+                address=endpoint.address,
                 hello=self._hello,
                 connections=connections,
                 connect_timeout=connect_timeout,
