@@ -20,10 +20,15 @@ help:  ## what can be made
 run: $(STAMP)  ## start a broker on this machine, port 4567 (ARGS="-f FILE" for a configuration)
 	$(BIN)/gmqserver $(ARGS)
 
+# Runs tests. With AGAIN set, what failed is run once more and has to pass then: two busy processors now and then take longer than a test waits.
+PYTEST = tests() { \
+	$(BIN)/pytest "$$@" $(ARGS); code=$$?; \
+	if [ $$code = 1 ] && [ -n "$(AGAIN)" ]; then echo "Once more, what failed:"; $(BIN)/pytest "$$@" $(ARGS) --last-failed; code=$$?; fi; \
+	[ $$code = 0 ] || [ $$code = 5 ] || exit $$code; }; # 5: none was selected
+
 .PHONY: test
 test: $(STAMP) servers  ## run the tests (ARGS="-k NAME" for some of them)
-	@$(BIN)/pytest -n auto -m "not alone" $(ARGS); code=$$?; test $$code = 0 || test $$code = 5 || exit $$code  # 5: none was selected
-	@$(BIN)/pytest -m alone $(ARGS); code=$$?; test $$code = 0 || test $$code = 5 || exit $$code
+	@$(PYTEST) tests -n auto -m "not alone"; tests -m alone
 
 # What the tests start beside the broker: MariaDB, Prometheus and a browser. Without one of them its tests are skipped, and say so.
 SERVERS = curl:curl mariadbd:mariadb-server prometheus:prometheus chromium:chromium
@@ -39,9 +44,7 @@ WORKERS ?= 4
 IMAGE ?= docker.io/library/gmq:dev
 .PHONY: test-cluster
 test-cluster: $(STAMP) $(HELM)/.installed  ## test on the cluster that KUBECONFIG names, whose nodes have the image IMAGE
-	@export GMQ_TEST_CLUSTER=1 GMQ_TEST_IMAGE=$(IMAGE); \
-	$(BIN)/pytest -n $(WORKERS) -m "not alone" tests/cluster $(ARGS); code=$$?; test $$code = 0 || test $$code = 5 || exit $$code; \
-	$(BIN)/pytest -m alone tests/cluster $(ARGS); code=$$?; test $$code = 0 || test $$code = 5 || exit $$code  # 5: none was selected
+	@export GMQ_TEST_CLUSTER=1 GMQ_TEST_IMAGE=$(IMAGE); $(PYTEST) tests -n $(WORKERS) -m "not alone" tests/cluster; tests -m alone tests/cluster
 
 .PHONY: test-cluster-figures
 test-cluster-figures: $(STAMP)  ## how fast things happen there, with an operator that is installed (ARGS="--times 20")
