@@ -149,8 +149,13 @@ def test_a_client_is_known_by_its_certificate(start_broker: Start, authority: Au
     with BlockingClient(broker.address, tls=known) as client:
         assert client.publish("orders", "hello") == 1, "no password is needed beside the certificate"
     other, other_key = authority.sign("mallory")
-    for stranger in (Tls(ca=authority.file), Tls(ca=authority.file, certificate=other, key=other_key)):
-        with pytest.raises(ConnectionFailed):
+    strangers: dict[str, Tls | bool] = {
+        "one without TLS": False,
+        "a client's certificate": Tls(ca=authority.file),
+        "the authority of the client's certificate": Tls(ca=authority.file, certificate=other, key=other_key),
+    }
+    for what, stranger in strangers.items():
+        with pytest.raises(ConnectionFailed, match=what):
             BlockingClient(broker.address, user="a", password="b", tls=stranger).__enter__()
     context = ssl.create_default_context(cafile=str(authority.file))
     context.load_cert_chain(certificate, key)

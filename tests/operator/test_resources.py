@@ -493,6 +493,11 @@ def test_the_generated_user_is_a_service_binding():
     }
 
 
+def test_the_uri_of_a_server_with_tls_says_so():
+    secret = default_user(server({"storage": MEMORY, "tls": {"secretRef": {"name": "orders-tls"}}}), PASSWORD)
+    assert secret["stringData"]["uri"].startswith("gmqs://")
+
+
 def test_the_longest_name_makes_names_and_labels_that_fit():
     built = desired(server(spec_of("several"), name="x" * LONGEST_NAME), CONTEXT)
     for child in (*built, default_user(server(spec_of("several"), name="x" * LONGEST_NAME), PASSWORD)):

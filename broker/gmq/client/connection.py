@@ -272,6 +272,15 @@ def reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def doubt(tls: Tls | None) -> str:
+    """What may be wrong with a connection that ended before its first reply."""
+    if tls is None:
+        return "is it a GMQ broker, and one without TLS?"
+    if tls.certificate is None:
+        return "is it a GMQ broker, or does it ask for a client's certificate?"
+    return "is it a GMQ broker, and does it accept the authority of the client's certificate?"
+
+
 async def open_connection(
     address: Address,
     *,
@@ -292,7 +301,7 @@ async def open_connection(
     except OSError as error:
         raise ConnectionFailed(f"cannot connect to {address}: {reason(error)}") from error
     except (NotSent, ReplyLost) as error:
-        raise ConnectionFailed(f"{error} before it said hello; is it a GMQ broker?") from error
+        raise ConnectionFailed(f"{error} before it said hello; {doubt(tls)}") from error
     finally:
         if connection and not connection.answered:
             connection.abort("did not say hello")

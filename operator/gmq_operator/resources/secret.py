@@ -13,6 +13,7 @@ USERNAME = "default-user"
 def default_user(server: GmqServer, password: str) -> Child:
     """The keys are those of the Service Binding specification, so that tools which bind workloads to services can use it."""
     host = f"{names.service(server)}.{server.namespace}.svc"
+    scheme = "gmq" if server.spec.tls is None else "gmqs"
     return {
         **child(server, SECRET, names.default_user(server)),
         "type": "servicebinding.io/gmq",
@@ -23,6 +24,6 @@ def default_user(server: GmqServer, password: str) -> Child:
             "port": str(names.CLIENT_PORT),
             "username": USERNAME,
             "password": password,
-            "uri": f"gmq://{USERNAME}:{quote(password, safe='')}@{host}:{names.CLIENT_PORT}",
+            "uri": f"{scheme}://{USERNAME}:{quote(password, safe='')}@{host}:{names.CLIENT_PORT}",
         },
     }
