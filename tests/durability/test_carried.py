@@ -7,6 +7,7 @@ import errno
 from pathlib import Path
 from random import Random
 
+import pytest
 from recorded_disk import Platter, RecordedDisk, UnsyncedDisk, write_out
 
 from gmq.message import Limits, QueuePolicy
@@ -91,13 +92,48 @@ def test_a_message_that_came_back_survives_a_power_cut_while_it_is_carried_along
         return disk, acknowledged
 
     disk, acknowledged = asyncio.run(run())
+    check_cuts(tmp_path, disk, acknowledged)
+
+
+@pytest.mark.parametrize("when", ["before a start", "after a start"])
+def test_a_new_message_that_came_back_survives_a_power_cut_while_it_is_carried_along(tmp_path: Path, when: str) -> None:
+    """The same with messages of which only some are in the file: they were taken together, and are gone in one span of ids."""
+
+    async def run() -> tuple[RecordedDisk, int]:
+        disk = RecordedDisk(tmp_path / "run")
+        storage = storage_in(tmp_path / "run", disk)
+        await storage.open()
+        storage.publish("orders", [bytes(5000), BACK[0]], 5000 + len(BACK[0]), None)
+        await storage._make_checkpoint(full=True)
+        assert storage._ledger.filed[storage._queues["orders"].number].file is not None, "the queue has no file"
+        storage.take(["orders"], 1, 1 << 20, None)
+        storage.publish("orders", BACK[1:], sum(map(len, BACK[1:])), None)
+        storage.undo(storage.take(["orders"], 9, 1 << 20, None))
+        commit = storage.commit()
+        assert commit is not None
+        await commit
+        if when == "after a start":
+            await storage.close()
+            storage = storage_in(tmp_path / "run", disk)
+            await storage.open()
+        acknowledged = len(disk.events)
+        await storage._make_checkpoint(full=True)
+        await storage.close()
+        return disk, acknowledged
+
+    disk, acknowledged = asyncio.run(run())
+    check_cuts(tmp_path, disk, acknowledged)
+
+
+def check_cuts(folder: Path, disk: RecordedDisk, acknowledged: int) -> None:
+    """The power goes at any moment since all was acknowledged: what came back is there."""
     platter, random, states = Platter(disk.beginning), Random(1), 0
     for number, event in enumerate(disk.events):
         platter.happen(number, event)
         for choice in platter.choices(random, 20) if number >= acknowledged else ():
             states += 1
-            folder = tmp_path / f"state-{states}"
-            write_out(platter.after(choice), folder)
-            found = asyncio.run(found_in(folder))
+            state = folder / f"state-{states}"
+            write_out(platter.after(choice), state)
+            found = asyncio.run(found_in(state))
             assert found == BACK, f"power cut after {type(event).__name__}, kept {choice}: {len(found)} of {len(BACK)} messages are there"
     assert states > 20, f"the power went {states} times only"

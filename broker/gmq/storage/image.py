@@ -159,7 +159,7 @@ class Image:
             self.next_id = max(self.next_id, first + count)
             self.plain.remove(first, count)
             if first < self.below:
-                self.removed += (first, count)
+                self.removed += (first, min(count, self.below - first))
             if self.whole:
                 for number in range(first, first + count):
                     self.whole.pop(number, None)

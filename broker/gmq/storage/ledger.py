@@ -52,11 +52,11 @@ class Filed:
         below, touched, unfiled = self.below, self.touched, self.unfiled
         for first, count in pairs(spans):
             if first < below:  # in the file, or in the one that is being written
-                removed = self.removed
+                removed, filed = self.removed, min(count, below - first)
                 if removed and removed[-2] + removed[-1] == first:
-                    removed[-1] += count
+                    removed[-1] += filed
                 else:
-                    removed += (first, count)
+                    removed += (first, filed)
             if touched or unfiled:
                 for number in range(first, first + count):
                     touched.pop(number, None)
