@@ -57,7 +57,10 @@ class SegmentFile(Struct):
 
 
 class Recovered(Struct):
-    """What was found in a folder. `sequence` is one above that of every record, `segment` one above every segment's number."""
+    """What was found in a folder.
+
+    `sequence` is one above that of every record, those that the files know of included, `segment` one above every segment's number.
+    """
 
     images: dict[int, Image]
     files: dict[int, QueueFile]
@@ -103,6 +106,8 @@ class Recovery:
             self._replay(segment, min(later, default=self._limit), max(later, default=0), segments[0])
             ends.append((segment, self._next))
         self._judge()
+        for image in self._images.values():  # where the journal is damaged, a file may know of more than is left of it
+            self._next = max(self._next, image.through)
         for number in self._deleted:
             self._images.pop(number, None)
         numbers = [int(segment.path.name.partition(".")[0], 16) for segment in segments]
