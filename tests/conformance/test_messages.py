@@ -108,6 +108,13 @@ def test_a_full_queue_refuses_publishes_and_never_a_return(wire: Wire, queue: st
     wire.publish(name, b"4")
 
 
+def test_a_repeated_key_is_answered_by_a_queue_that_holds_more_than_it_may(wire: Wire, queue: str) -> None:
+    numbers = [wire.publish(queue, b"%d" % number, key=f"k{number}") for number in range(3)]
+    wire.done("Y", queue, policy={"max_messages": 1})
+    assert wire.publish(queue, b"1", key="k1") == numbers[1]
+    assert wire.refused("P", queue, payload=b64(b"more"), key="more")["code"] == "queue_full"
+
+
 def test_a_batch_that_does_not_fit_is_refused_whole(wire: Wire, queue: str) -> None:
     name = f"small-{queue}"
     wire.publish(name, b"1")

@@ -193,6 +193,16 @@ def test_policies_keys_and_clearing_count_at_every_broker(shared_mariadb: Shared
         assert here.publish("orders", b"other", key="k") > first, "a deleted queue forgets its keys"
 
 
+def test_a_repeated_key_is_answered_where_more_are_remembered_than_may_be(
+    shared_mariadb: SharedMariaDb, database: str, start_broker: Start
+) -> None:
+    config = section(shared_mariadb.port, database)
+    with connect(start_broker(config)) as many, connect(start_broker({**config, "limits": {"keys": 1}})) as few:
+        numbers = [many.publish("orders", b"%d" % number, key=f"k{number}") for number in range(3)]
+        assert few.publish("orders", b"1", key="k1") == numbers[1]
+        assert few.refused("P", "orders", payload="", key="more")["code"] == "limit"
+
+
 def test_a_lease_taken_at_one_broker_is_settled_at_another_and_survives_a_crash(
     shared_mariadb: SharedMariaDb, database: str, start_broker: Start
 ) -> None:

@@ -98,13 +98,13 @@ class Plan:
         else:
             answer += range(len(self.rows), len(self.rows) + len(payloads))
         room = self._most - self._count - len(self.rows)
-        if len(payloads) > room:
+        if payloads and len(payloads) > room:
             refusal = self._full(len(payloads) if not publish.singly else 1)
             if not publish.singly or room <= 0:
                 raise refusal
             payloads, answer = payloads[:room], answer[:room]
             self.refusals[len(self.answers)] = refusal
-        if len(self.keys) + len(keys) > self._keys_left:
+        if keys and len(self.keys) + len(keys) > self._keys_left:
             raise GmqError(
                 "limit",
                 f"queue {self._record.name!r} remembers as many keys as it may, for 5 minutes each; {len(keys)} more do not fit",
