@@ -469,6 +469,16 @@ def test_a_message_larger_than_the_servers_packets_is_refused_by_name(own_mariad
         assert wire.take("orders") == b"x" * (1 << 19)
 
 
+def test_messages_that_fit_into_the_servers_packets_one_by_one_are_stored_together(own_mariadb: MariaDb, start_broker: Start) -> None:
+    own_mariadb.sql("SET GLOBAL max_allowed_packet = 1048576")
+    payloads = [b"%d" % number * 400_000 for number in range(4)]
+    broker = start_broker({**section(own_mariadb.port, own_mariadb.create()), "limits": {"message_size": 4 << 20}})
+    with connect(broker) as wire:
+        reply = wire.ask("P", "orders", payloads=[b64(payload) for payload in payloads])
+        assert reply["confirmation"] == "Y", reply["error"]
+        assert wire.drain("orders") == payloads
+
+
 def test_messages_as_large_as_the_database_takes_come_out_as_they_went_in(
     shared_mariadb: SharedMariaDb, database: str, start_broker: Start
 ) -> None:

@@ -15,16 +15,12 @@ from gmq.storage.mysql.core import Core
 from gmq.storage.mysql.lane import fail, settle
 from gmq.storage.mysql.records import COLUMNS, Record
 from gmq.storage.mysql.session import Result, Session
-from gmq.storage.mysql.sql import CLOCK, DELAYED, LAST_PLACE, READY, SHARED, literal, literals
+from gmq.storage.mysql.sql import CLOCK, DELAYED, LAST_PLACE, PACKET_MARGIN, READY, SHARED, in_statements, literal, literals
 from gmq.validate import check_ttl
 
 MOST_ROWS = 4000
 MOST_BYTES = 8 << 20
 """Messages, and bytes of them, that share a transaction."""
-STATEMENT_BYTES = 2 << 20
-"""Bytes of one INSERT, unless a single message is larger."""
-PACKET_MARGIN = 4096
-"""Bytes of the server's max_allowed_packet that are left for all but the message."""
 
 _COLUMNS = b"queue, state, place, due, expires, published, size, headers, payload"
 _encode = msgspec.json.Encoder().encode
@@ -158,16 +154,7 @@ class Plan:
 
     def inserts(self) -> list[tuple[bytes, int]]:
         """The INSERT statements, and how many rows each has."""
-        statements: list[tuple[bytes, int]] = []
-        start = size = 0
-        for index, row in enumerate(self.rows):
-            if index > start and size + len(row) > STATEMENT_BYTES:
-                statements.append((_insert(self.rows[start:index]), index - start))
-                start, size = index, 0
-            size += len(row) + 1
-        if start < len(self.rows):
-            statements.append((_insert(self.rows[start:]), len(self.rows) - start))
-        return statements
+        return [(_insert(rows), len(rows)) for rows in in_statements(self.rows, self._max_packet)]
 
     def results(self, ids: Sequence[int]) -> list[Sequence[int | GmqError] | GmqError]:
         """What to answer to each request, when row number n has the n-th id."""

@@ -6,7 +6,7 @@ a backslash and a single quote the only bytes that mean something inside a liter
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 READY, DELAYED, LEASED = range(3)
 """The states of a message."""
@@ -24,6 +24,11 @@ SHARED = b"LOCK IN SHARE MODE"
 """Both MySQL and MariaDB know this spelling."""
 
 LOCK_SKIPPING = b"FOR UPDATE SKIP LOCKED"
+
+STATEMENT_BYTES = 2 << 20
+"""Bytes of the rows of one INSERT, unless a single row is larger."""
+PACKET_MARGIN = 4096
+"""Bytes of the server's max_allowed_packet that are left for all but the rows."""
 
 
 def literal(value: bytes | str | None) -> bytes:
@@ -46,3 +51,16 @@ def literals(values: Iterable[bytes | str]) -> bytes:
 def numbers(values: Sequence[int]) -> bytes:
     """Numbers as a list for IN; there must be one."""
     return b",".join([b"%d" % value for value in values])
+
+
+def in_statements(rows: Sequence[bytes], max_packet: int) -> Iterator[Sequence[bytes]]:
+    """Rows in groups, in their order, each for one INSERT that fits into a packet of the server unless a single row does not."""
+    most = min(STATEMENT_BYTES, max_packet - PACKET_MARGIN)
+    start = size = 0
+    for index, row in enumerate(rows):
+        if index > start and size + len(row) > most:
+            yield rows[start:index]
+            start, size = index, 0
+        size += len(row) + 1
+    if start < len(rows):
+        yield rows[start:]

@@ -11,7 +11,7 @@ from gmq.message import Message, Taken
 from gmq.storage.mysql.core import Core
 from gmq.storage.mysql.session import Session
 from gmq.storage.mysql.settling import parse
-from gmq.storage.mysql.sql import LAST_PLACE, LEASED, READY, literal, numbers
+from gmq.storage.mysql.sql import LAST_PLACE, LEASED, READY, in_statements, literal, numbers
 
 log = structlog.get_logger()
 
@@ -68,8 +68,9 @@ class Undoing:
     async def _give_back(self, session: Session, taken: Taken) -> None:
         if taken.receipts is None:
             record = await self._core.records.make_in(session, taken.queue, limited=False, begin=b"BEGIN;")
-            rows = b",".join(_row(record.generation, message) for message in taken.messages())
-            await session.run(b"INSERT IGNORE INTO gmq_message (%b) VALUES %b" % (_COLUMNS, rows))
+            rows = [_row(record.generation, message) for message in taken.messages()]
+            for some in in_statements(rows, session.max_packet):
+                await session.run(b"INSERT IGNORE INTO gmq_message (%b) VALUES %b" % (_COLUMNS, b",".join(some)))
             return
         receipts = [receipt for receipt in map(parse, taken.receipts) if receipt is not None]
         sql = b"""BEGIN; UPDATE gmq_message SET state = %d, due = expires, token = NULL, deliveries = deliveries - 1

@@ -1,0 +1,58 @@
+"""What becomes of messages that were taken from a database for a client that was gone before its reply could leave."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import mariadb
+from broker_process import Broker
+from helpers_server import wait_until
+from mariadb import MariaDb, Session, SharedMariaDb, section
+from wire import Wire
+
+Start = Callable[..., Broker]
+Server = MariaDb | SharedMariaDb
+
+
+@pytest.fixture
+def small_mariadb(tmp_path: Path) -> Iterator[MariaDb]:
+    """A server that takes packets of 1 MiB."""
+    if mariadb.MISSING:
+        pytest.skip(mariadb.MISSING)
+    server = MariaDb(tmp_path / "mariadb", "--max-allowed-packet=1M")
+    server.start()
+    yield server
+    server.kill()
+
+
+def take_and_leave(server: Server, database: str, broker: Broker, count: int) -> None:
+    """Take messages for a client that the broker sees leave before the database has handed them out."""
+    with Session(server.host, server.port, database) as holder, Wire(broker.host, broker.port) as other:
+        holder.run("LOCK TABLES gmq_message READ")
+        gone = Wire(broker.host, broker.port)
+        gone.send("S", "orders", count=count)
+        sql = f"""SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{database}'
+            AND state LIKE 'Waiting for table%lock' AND info LIKE 'SELECT id, size, due FROM gmq_message%'"""
+        wait_until(lambda: server.sql(sql) != [["0"]], "the broker waits for its messages")
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end of file
+        gone.close()
+        for _ in range(2):
+            other.done("H")  # the broker has seen what happened before
+        holder.run("UNLOCK TABLES")
+
+
+def test_messages_that_do_not_fit_into_one_packet_together_are_given_back(small_mariadb: MariaDb, start_broker: Start) -> None:
+    database = small_mariadb.create()
+    broker = start_broker(section(small_mariadb.port, database))
+    payloads = [b"%d" % number * 400_000 for number in range(4)]
+    with Wire(broker.host, broker.port) as wire:
+        for payload in payloads:
+            wire.publish("orders", payload)
+        take_and_leave(small_mariadb, database, broker, len(payloads))
+        wait_until(lambda: wire.done("L", "orders")["payload"] == "4", "the messages are given back")
+        assert wire.drain("orders") == payloads
