@@ -11,6 +11,7 @@ import pytest
 
 import mariadb
 from broker_process import Broker
+from cutting_proxy import CuttingProxy
 from helpers_server import wait_until
 from mariadb import MariaDb, Session, SharedMariaDb, section
 from wire import Wire
@@ -56,3 +57,25 @@ def test_messages_that_do_not_fit_into_one_packet_together_are_given_back(small_
         take_and_leave(small_mariadb, database, broker, len(payloads))
         wait_until(lambda: wire.done("L", "orders")["payload"] == "4", "the messages are given back")
         assert wire.drain("orders") == payloads
+
+
+def test_messages_are_given_back_once_where_the_commit_of_that_is_not_answered(shared_mariadb: SharedMariaDb, start_broker: Start) -> None:
+    database = shared_mariadb.create()
+    proxy = CuttingProxy(shared_mariadb.host, shared_mariadb.port)
+    broker = start_broker(section(proxy.port, database))
+    given_back = False
+
+    def is_commit_of_undo(data: bytes) -> bool:
+        nonlocal given_back
+        given_back = given_back or b"INSERT IGNORE INTO gmq_message" in data
+        return given_back and data.endswith(b"COMMIT") and proxy.cuts == 0
+
+    with Wire(broker.host, broker.port) as wire:
+        wire.publish("orders", b"x")
+        proxy.cut_after = is_commit_of_undo
+        take_and_leave(shared_mariadb, database, broker, 1)
+        assert wire.take("orders", wait=5) == b"x"
+        wait_until(lambda: "could not be given back yet" in broker.log.read_text(), "the broker does not know whether it gave it back")
+        assert proxy.cuts == 1
+        assert wire.take("orders", wait=3) is None, "a message that was delivered came again"
+    proxy.close()

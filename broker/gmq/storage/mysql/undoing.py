@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import msgspec
 import structlog
 
-from gmq.message import Message, Taken
+from gmq.message import KEY_MEMORY, Message, Taken
 from gmq.storage.mysql.core import Core
 from gmq.storage.mysql.session import Session
 from gmq.storage.mysql.settling import parse
-from gmq.storage.mysql.sql import LAST_PLACE, LEASED, READY, in_statements, literal, numbers
+from gmq.storage.mysql.sql import CLOCK, LAST_PLACE, LEASED, READY, in_statements, literal, numbers
+from gmq.storage.mysql.transaction import NothingToCommit
 
 log = structlog.get_logger()
 
 ATTEMPTS = 10
 PAUSE = 1.0
 """How often, and after how many seconds, it is tried again."""
+
+MARK = b"INSERT IGNORE INTO gmq_key (queue, name, message, digest, until) VALUES (0, %b, 0, %b, @now + %d)"
+"""Remembers, as a key of no queue, that something was given back."""
 
 _COLUMNS = (
     b"id, queue, state, place, due, expires, published, deliveries, size, headers, dead_queue, dead_id, dead_reason, dead_deliveries, \
@@ -45,11 +50,12 @@ class Undoing:
             await asyncio.wait(self._tasks)
 
     async def _undo(self, taken: Taken) -> None:
+        mark = os.urandom(16)
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(PAUSE)
             try:
-                await self._core.transactions.run(lambda session: self._give_back(session, taken))
+                await self._core.transactions.run(lambda session: self._give_back(session, taken, mark))
             except Exception as error:  # noqa: BLE001  # it is tried again, or told
                 log.warning("messages for a connection that is gone could not be given back yet", queue=taken.queue, reason=str(error))
                 continue
@@ -65,9 +71,13 @@ class Undoing:
             queue=taken.queue, ids=[message.id for message in taken.messages()],
         )  # fmt: skip
 
-    async def _give_back(self, session: Session, taken: Taken) -> None:
+    async def _give_back(self, session: Session, taken: Taken, mark: bytes) -> None:
+        """Give back, in a transaction. What was removed is given back once: somebody may have taken it since a commit without an answer."""
         if taken.receipts is None:
-            record = await self._core.records.make_in(session, taken.queue, limited=False, begin=b"BEGIN;")
+            marked = (await session.run(b"BEGIN; %b; %b" % (CLOCK, MARK % (literal(mark), literal(mark), KEY_MEMORY))))[2].changed
+            if not marked:
+                raise NothingToCommit(None)
+            record = await self._core.records.make_in(session, taken.queue, limited=False)
             rows = [_row(record.generation, message) for message in taken.messages()]
             for some in in_statements(rows, session.max_packet):
                 await session.run(b"INSERT IGNORE INTO gmq_message (%b) VALUES %b" % (_COLUMNS, b",".join(some)))
