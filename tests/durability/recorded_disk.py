@@ -225,6 +225,29 @@ class Platter:
                 self._inodes[event.inode] = Inode()
             self._pending.append((number, event))
 
+    def everything(self) -> Choice:
+        """What the system shows while the power is there, or when only the broker was killed."""
+        sectors = (sector for inode in self._inodes.values() for change in inode.pending for sector in sectors_of(*change))
+        return Choice("all", frozenset(number for number, _ in self._pending), frozenset(sectors))
+
+    def going_on(self, beginning: dict[str, bytes]) -> Platter:
+        """The platter for the events of another disk, which has everything in the beginning: what was not durable still is not."""
+        every = self.everything()
+        shown = dict(self._names)
+        for _, change in self._pending:
+            apply_name(shown, change)
+        numbers = {name: number for number, name in enumerate(beginning, 1)}
+        known = {inode: numbers[name] for name, inode in shown.items()}
+        platter = Platter({})
+        platter._names = {name: known.get(inode, -inode) for name, inode in self._names.items()}
+        for inode in {*shown.values(), *self._names.values()}:
+            number, data, content = known.get(inode, -inode), self._inodes[inode].data, self._content(inode, every)
+            platter._inodes[number] = Inode(data, [(-number, Write(number, 0, content))] if data != content else [])
+        changes: list[Name] = [Create(name, known[inode]) for name, inode in shown.items() if self._names.get(name) != inode]
+        changes += [Remove(name, known.get(inode, -inode)) for name, inode in self._names.items() if name not in shown]
+        platter._pending = list(zip(range(-len(changes), 0), changes, strict=True))
+        return platter
+
     def _keep(self, inode: int, numbers: set[int]) -> None:
         file = self._inodes[inode]
         data = bytearray(file.data)

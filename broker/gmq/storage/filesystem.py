@@ -155,6 +155,7 @@ class FilesystemStorage(LocalStorage):
         recovery = Recovery(self._disk, self._folder) if failed is None else Recovery(self._disk, self._folder, failed.proven)
         recovered = await asyncio.to_thread(recovery.run)
         await asyncio.to_thread(self._keep_aside, recovered)
+        await asyncio.to_thread(self._make_durable, recovered)
         journal = Journal(
             self._disk, self._folder / JOURNAL, self._segment_size, self.commits,
             spares=self._checkpoint_size // self._segment_size + 1,
@@ -239,6 +240,24 @@ class FilesystemStorage(LocalStorage):
                 self._write_aside(loss.path, loss.at, data, loss.kind)
         for path in recovered.leftovers:
             self._disk.remove(path)
+
+    def _make_durable(self, recovered: Recovered) -> None:
+        """Sync what a broker that was killed may have written and not synced: all that comes now builds on it.
+
+        That is the journal, and of the queues' files, which are written one after the other, those that know most of it.
+        """
+        known = {number: image.through for number, image in recovered.images.items() if number in recovered.files}
+        last = max(known.values(), default=0)
+        paths = [segment.path for segment, _ in recovered.segments]
+        paths += [recovered.files[number].path for number, through in known.items() if through == last]
+        for path in paths:
+            file = self._disk.open(path)
+            try:
+                file.sync()
+            finally:
+                file.close()
+        for folder in (JOURNAL, QUEUES):
+            self._disk.sync_folder(self._folder / folder)
 
     def _tell(self, loss: Loss) -> None:
         if loss.kind == "torn":
