@@ -41,6 +41,12 @@ class Sync(NamedTuple):
     begun: int
 
 
+class Unsynced(NamedTuple):
+    """A sync failed: of what was written to the file before, the disk may have nothing, and no later sync changes that."""
+
+    inode: int
+
+
 class Create(NamedTuple):
     path: str
     inode: int
@@ -64,7 +70,7 @@ class SyncFolder(NamedTuple):
     begun: int
 
 
-Event = Write | Kept | Truncate | Sync | Create | Rename | Remove | SyncFolder
+Event = Write | Kept | Truncate | Sync | Unsynced | Create | Rename | Remove | SyncFolder
 Name = Create | Rename | Remove
 
 
@@ -216,6 +222,8 @@ class Platter:
         elif isinstance(event, Sync):
             pending = self._inodes[event.inode].pending
             self._keep(event.inode, {written for written, _ in pending if written < event.begun})
+        elif isinstance(event, Unsynced):
+            self._inodes[event.inode].pending.clear()
         elif isinstance(event, SyncFolder):
             for _, change in [item for item in self._pending if item[0] < event.begun and folder_of(item[1]) == event.folder]:
                 apply_name(self._names, change)

@@ -10,6 +10,7 @@ import re
 import secrets
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -197,6 +198,10 @@ class Writer:
             output.finish()  # before the mark, which says that all above it is there: the disk may write in any order
             output.mark(cut)
             output.finish()
+        except OSError:
+            with suppress(OSError):  # else the next start would find what the disk may not have, and no sync brings it there
+                file.truncate(old.size)
+            raise
         finally:
             file.close()
         return QueueFile(old.path, old.salt, output.size, output.index)

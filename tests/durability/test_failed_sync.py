@@ -1,0 +1,94 @@
+"""The sync of a queue's file fails once: the system goes on to show what was written, and the disk does not have it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from pathlib import Path
+from random import Random
+
+import pytest
+from recorded_disk import Platter, RecordedDisk, RecordedFile, UnsyncedDisk, Unsynced, write_out
+from workload import FakeClock, storage_in
+
+from gmq.message import Options
+from gmq.storage import filesystem
+from gmq.storage.disk import File
+
+LARGE = bytes(6000)
+"""What makes a queue too large to be carried along in the journal."""
+
+
+class FailingFile(RecordedFile):
+    """`disk.left` syncs of queues' files succeed before one fails."""
+
+    def sync(self) -> None:
+        disk = self._disk
+        assert isinstance(disk, FailingDisk)
+        if self.path.parent.name == "queues" and disk.left is not None:
+            disk.left -= 1
+            if disk.left < 0:
+                disk.left = None
+                disk.note(Unsynced(self._inode))
+                raise OSError(errno.EIO, "planted")
+        super().sync()
+
+
+class FailingDisk(RecordedDisk):
+    left: int | None = None
+
+    def open(self, path: Path) -> File:
+        file = super().open(path)
+        assert isinstance(file, RecordedFile)
+        return FailingFile(file, self, file._inode)
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["of the messages", "of the mark"])
+@pytest.mark.parametrize("then", ["a start", "the storage recovers"])
+def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, left: int) -> None:
+    monkeypatch.setattr(filesystem, "HEAL_FIRST", 0.002)
+
+    async def run() -> RecordedDisk:
+        disk = FailingDisk(tmp_path / "run")
+        storage = storage_in(tmp_path / "run", FakeClock(), disk)
+        await storage.open()
+        for queue in ("orders", "other"):
+            storage.publish(queue, [LARGE], len(LARGE), None)
+        await storage._make_checkpoint(full=True)
+        storage.publish("orders", [b"second" + LARGE], 6 + len(LARGE), None)
+        storage.publish("orders", [b"gone"], 4, Options(priority=9))
+        storage.take(["orders"], 1, 100, None)
+        disk.left = left
+        await storage._make_checkpoint(full=True)
+        assert disk.left is None, "no sync failed"
+        if then == "a start":
+            await storage.close()
+            storage = storage_in(tmp_path / "run", FakeClock(), disk)
+            await storage.open()
+        else:
+            storage._failed(OSError(errno.EIO, "planted"))
+            while storage.problem is not None:
+                await asyncio.sleep(0.001)
+        for _ in range(5):  # until the first segments have another use
+            storage.publish("other", [bytes(60_000)], 60_000, None)
+            await storage._make_checkpoint(full=True)
+        await storage.close()
+        return disk
+
+    async def check(folder: Path, kept: str) -> None:
+        storage = storage_in(folder, FakeClock(), UnsyncedDisk())
+        await storage.open()
+        found = [message.payload for message in storage.peek("orders", 10, 1 << 30)]
+        assert found == [LARGE, b"second" + LARGE], f"power cut that kept {kept}: {len(found)} of 2 messages are there"
+        assert storage._queues["orders"].next_id == 4, f"power cut that kept {kept}: an id would be given twice"
+        assert not storage.damaged, f"power cut that kept {kept}: {storage.damaged} places are called damaged"
+        await storage.close()
+
+    disk = asyncio.run(run())
+    platter = Platter(disk.beginning)
+    for number, event in enumerate(disk.events):
+        platter.happen(number, event)
+    for choice in platter.choices(Random(1), 2):
+        folder = tmp_path / choice.kind
+        write_out(platter.after(choice), folder)
+        asyncio.run(check(folder, choice.kind))
