@@ -435,6 +435,26 @@ def test_the_first_host_that_serves_is_used_and_the_next_when_it_dies(tmp_path: 
         second.kill()
 
 
+@pytest.mark.parametrize("operation", ["P", "S"])
+def test_after_a_failover_a_queue_is_the_one_of_its_name(
+    own_mariadb: MariaDb, shared_mariadb: SharedMariaDb, database: str, start_broker: Start, operation: str
+) -> None:
+    """The next database may not know all that the one before knew, and have given a queue's number to another queue."""
+    own_mariadb.create()
+    own_mariadb.sql(f"CREATE DATABASE {database}; GRANT ALL ON {database}.* TO '{mariadb.USER}'@'%'")
+    hosts = [f"127.0.0.1:{own_mariadb.port}", f"127.0.0.1:{shared_mariadb.port}"]
+    one = start_broker(section(0, database, host=None, hosts=hosts))
+    two = start_broker(section(shared_mariadb.port, database))
+    with connect(one) as here, connect(two) as there:
+        here.publish("orders", b"known to the first one only")
+        there.publish("other", b"other")
+        own_mariadb.sql("SET GLOBAL read_only = 1")
+        reply = here.done(operation, "orders", **({"payload": b64(b"order")} if operation == "P" else {"count": 1}))
+        assert not reply.get("messages"), "a take got a message of another queue"
+        assert there.drain("other") == [b"other"], "a message went to another queue than it was published to"
+        assert there.drain("orders") == ([b"order"] if operation == "P" else [])
+
+
 def test_a_read_only_host_counts_as_away(own_mariadb: MariaDb, shared_mariadb: SharedMariaDb, database: str, start_broker: Start) -> None:
     own_mariadb.create()
     own_mariadb.sql(f"CREATE DATABASE {database}; GRANT ALL ON {database}.* TO '{mariadb.USER}'@'%'; SET GLOBAL read_only = 1")

@@ -257,14 +257,14 @@ class Attempt:
     def __init__(self, core: Core, record: Record, batch: Sequence[Publish], count: int) -> None:
         self._core = core
         self._record = record
-        self._version = record.version
+        self._edition = record.edition
         self._batch = batch
         self._count = count
         self._names = [key for publish in batch if publish.options is not None and publish.options.keys for key in publish.options.keys]
 
     async def run(self, session: Session) -> tuple[Plan, Sequence[int]]:
         """Store the batch; give what was planned, and the ids of its rows. Raises QueueChangedError."""
-        head = b"BEGIN; %b; SELECT %b FROM gmq_queue WHERE id = %d %b" % (CLOCK, COLUMNS, self._record.id, SHARED)
+        head = b"BEGIN; %b; SELECT %b FROM gmq_queue WHERE %b %b" % (CLOCK, COLUMNS, self._record.row, SHARED)
         if self._names:
             return await self._run_with_keys(session, head)
         plan = self._planned(session, {}, 0)
@@ -297,7 +297,7 @@ class Attempt:
 
     def _planned(self, session: Session, known: Mapping[bytes, Known], keys: int) -> Plan:
         record, limits = self._record, self._core.limits
-        if record.version != self._version:
+        if record.edition != self._edition:
             raise QueueChangedError
         plan = Plan(record, self._count, self._core.records.most(record.policy), session.max_packet, known, limits.keys - keys)
         for publish in self._batch:
@@ -312,7 +312,7 @@ class Attempt:
         if not found.rows:
             self._core.records.forget(self._record)
             raise QueueChangedError
-        if found.rows[0][3] != self._version:
+        if found.rows[0][2:4] != self._edition:
             self._core.records.absorb(found.rows[0])
             raise QueueChangedError
 

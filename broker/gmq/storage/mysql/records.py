@@ -31,7 +31,8 @@ _encode = msgspec.json.Encoder().encode
 class Record:
     """One queue, as it was when last seen.
 
-    `generation` stands for the queue in its messages: clearing gives it a new one. `version` rises with every change of the row.
+    `generation` stands for the queue in its messages: clearing gives it a new one. `version` rises with every change of the row. A database
+    that takes over from another one, or comes back from a backup, may have given the numbers to another queue since.
     `count` is the number of its messages in every state, None before it was counted; `totals` tells what this broker did.
     """
 
@@ -54,6 +55,16 @@ class Record:
         """Note that messages came, or went."""
         if self.count is not None:
             self.count = max(0, self.count + messages)
+
+    @property
+    def row(self) -> bytes:
+        """The condition that finds its row."""
+        return b"id = %d AND name = %b" % (self.id, literal(self.name))
+
+    @property
+    def edition(self) -> tuple[int, int]:
+        """The generation and the version: while they are the same, so is the row."""
+        return self.generation, self.version
 
     @property
     def default_ttl(self) -> int | None:
@@ -93,7 +104,7 @@ class Records:
             if record is not None:
                 self.forget(record)
             record = self._by_name[text] = Record(number, text)
-        if record.version != version:
+        if record.edition != (generation, version):
             if record.generation != generation:
                 self._by_generation.pop(record.generation, None)
                 record.count = None

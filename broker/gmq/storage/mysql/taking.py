@@ -107,15 +107,15 @@ class Claim:
         record, wanted = self._record, sum(take.count for take in self._batch)
         self.expired, self.leases = [], {}
         # The record may change while the database works: what counts is what it said when the SELECT was made of it.
-        version, self._generation = record.version, record.generation
-        check = b"SELECT %b, @now FROM gmq_queue WHERE id = %d" % (COLUMNS, record.id)
+        edition, self._generation = record.edition, record.generation
+        check = b"SELECT %b, @now FROM gmq_queue WHERE %b" % (COLUMNS, record.row)
         head = b"BEGIN; %b; %b; %b" % (CLOCK, check, first_ready(self._generation, wanted))
         results = await session.run(head)
         if not results[2].rows:
             self._core.records.forget(record)
             raise QueueGoneError
         *row, now = results[2].rows[0]
-        if row[3] != version:
+        if tuple(row[2:4]) != edition:
             self._core.records.absorb(row)
             raise TryAgain
         rows = results[3].rows

@@ -177,7 +177,7 @@ class Upkeep:
 
         async def work(session: Session) -> list[Record]:
             conditions = b" OR ".join(
-                b"(id = %d AND version = %d AND used <= @now - %d)" % (record.id, record.version, milliseconds(record.policy.expires or 0))
+                b"(%b AND version = %d AND used <= @now - %d)" % (record.row, record.version, milliseconds(record.policy.expires or 0))
                 for record in candidates
             )
             locked = await session.run(b"BEGIN; %b; SELECT id FROM gmq_queue WHERE %b FOR UPDATE" % (CLOCK, conditions))
