@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from recorded_disk import Platter, RecordedDisk, RecordedFile, UnsyncedDisk, Unsynced, write_out
+from recorded_disk import Platter, RecordedDisk, RecordedFile, Unsynced, UnsyncedDisk, write_out
 from workload import FakeClock, storage_in
 
 from gmq.message import Options
@@ -67,8 +67,8 @@ def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: p
             await storage.open()
         else:
             storage._failed(OSError(errno.EIO, "planted"))
-            while storage.problem is not None:
-                await asyncio.sleep(0.001)
+            assert storage._healing is not None, "it does not recover"
+            await storage._healing
         for _ in range(5):  # until the first segments have another use
             storage.publish("other", [bytes(60_000)], 60_000, None)
             await storage._make_checkpoint(full=True)
