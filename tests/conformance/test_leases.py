@@ -78,6 +78,14 @@ def test_a_lease_can_be_cut_short(wire: Wire, queue: str) -> None:
     assert wire.take(queue, wait=5) == b"work"
 
 
+def test_of_extensions_in_a_row_the_last_one_counts(wire: Wire, other: Wire, queue: str) -> None:
+    wire.publish(queue, b"work")
+    (message,) = wire.lease(queue)
+    wire.send_together(*[("E", queue, {"receipt": message["receipt"], "lease": lease}) for lease in (60, 60, 0.2, 60)])
+    assert [wire.read()["confirmation"] for _ in range(4)] == ["Y"] * 4
+    assert other.take(queue, wait=1) is None, "the lease ended before its time"
+
+
 def test_lease_true_means_the_policys(wire: Wire, queue: str) -> None:
     name = f"brief-{queue}"  # its policy leases for 0.2 s
     wire.publish(name, b"work", ttl=60)

@@ -99,21 +99,22 @@ class Settlement:
         now = await self._lock(session, receipts)
         results: list[Settled] = []
         work = {"A": self._acknowledge, "N": self._put_back, "E": self._extend}[self._operation]
-        groups: dict[int, list[Leased]] = {}
+        settled: dict[int, tuple[int, Leased]] = {}  # by id; of extensions the last one counts
         for request in self._batch:
             stale: list[str] = []
-            group = groups.setdefault(request.argument, [])
             for receipt in request.receipts:
                 leased = self._settled(receipt)
                 if leased is None:
                     stale.append(receipt)
                 else:
-                    group.append(leased)
+                    settled[leased.id] = request.argument, leased
             results.append(Settled(len(request.receipts) - len(stale), stale))
-        found = {argument: group for argument, group in groups.items() if group}
-        if not found:
+        if not settled:
             raise NothingToCommit(results)
-        for argument, group in found.items():
+        groups: dict[int, list[Leased]] = {}
+        for argument, leased in settled.values():
+            groups.setdefault(argument, []).append(leased)
+        for argument, group in groups.items():
             await work(session, group, argument, now)
         return results
 
