@@ -1,4 +1,4 @@
-"""What brokers do while a queue in a database is cleared at another one: each step waits for the one before, by means of locks."""
+"""What brokers do while a queue in a database is changed by another request: each step waits for the one before, by means of locks."""
 
 from __future__ import annotations
 
@@ -112,3 +112,26 @@ def test_a_take_finds_what_is_in_a_queue_that_another_broker_deleted_and_made_an
         there.done("D", "orders")
         there.publish("orders", b"new")
         assert here.take("orders") == b"new"
+
+
+def test_a_dead_letter_goes_where_the_policy_said_that_made_it_one(shared_mariadb: SharedMariaDb, start_broker: Start) -> None:
+    database = shared_mariadb.create()
+    broker = start_broker(section(shared_mariadb.port, database))
+    waits = f"""SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id
+        WHERE p.db = '{database}' AND t.trx_state = 'LOCK WAIT'"""
+    with Wire(broker.host, broker.port) as wire, Wire(broker.host, broker.port) as other:
+        receipts: list[str] = []
+        wire.publish("dead", b"there")
+        for queue in ("one", "two"):
+            wire.publish(queue, queue.encode())
+            wire.done("Y", queue, policy={"max_deliveries": 1, "dead_letter": "dead"})
+            receipts += [message["receipt"] for message in wire.lease(queue)]
+        with Session(shared_mariadb.host, shared_mariadb.port, database) as holder:
+            holder.run("BEGIN; SELECT id FROM gmq_queue WHERE name = 'dead' FOR UPDATE")
+            wire.send("N", receipts=receipts)
+            wait_until(lambda: shared_mariadb.sql(waits) != [["0"]], "the broker waits for the queue of dead letters")
+            other.done("Y", "two", policy={})
+            holder.run("ROLLBACK")
+        assert wire.read()["count"] == 2
+        assert wire.drain("two") == [], "a message was made a dead letter of its own queue"
+        assert wire.drain("dead") == [b"there", b"one", b"two"]

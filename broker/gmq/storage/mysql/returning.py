@@ -43,7 +43,7 @@ class Returns:
         """Give each message its place: ready, delayed, dead, or none. Those of no queue are left: they were cleared."""
         back: list[int] = []
         gone: list[int] = []
-        dead: dict[int, list[int]] = {}
+        dead: dict[tuple[int, str], list[int]] = {}  # by where they are from, and where they go: the records may change meanwhile
         for message in leased:
             record = records.get(message.queue)
             if record is None:
@@ -55,7 +55,7 @@ class Returns:
                     self._dropped.append(record)
                     gone.append(message.id)
                 else:
-                    dead.setdefault(message.queue, []).append(message.id)
+                    dead.setdefault((message.queue, policy.dead_letter), []).append(message.id)
             elif message.expires <= self._now:
                 self._expired.append(record)
                 gone.append(message.id)
@@ -65,8 +65,8 @@ class Returns:
                     self._ready[record.name] = None
                 self._due = min(self._due, delay or NEVER, message.expires - self._now)
         self._return(back, delay)
-        for generation, ids in dead.items():
-            await self._bury(session, records[generation], ids)
+        for (generation, name), ids in dead.items():
+            await self._bury(session, records[generation], name, ids)
             gone += ids
         if gone:
             self._statements.append(b"DELETE FROM gmq_message WHERE id IN (%b)" % numbers(gone))
@@ -85,8 +85,7 @@ class Returns:
                 b"UPDATE gmq_message SET state = %d, due = expires, token = NULL WHERE id IN (%b)" % (READY, numbers(ids))
             )
 
-    async def _bury(self, session: Session, source: Record, ids: Sequence[int]) -> None:
-        name = source.policy.dead_letter or source.name
+    async def _bury(self, session: Session, source: Record, name: str, ids: Sequence[int]) -> None:
         target = await self._core.records.make_in(session, name, limited=False)
         self._statements.append(
             b"""INSERT INTO gmq_message (%b)
