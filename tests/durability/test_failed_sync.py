@@ -11,7 +11,7 @@ import pytest
 from recorded_disk import Platter, RecordedDisk, RecordedFile, Unsynced, UnsyncedDisk, write_out
 from workload import FakeClock, storage_in
 
-from gmq.message import Options
+from gmq.message import NEVER, Options
 from gmq.storage import filesystem
 from gmq.storage.disk import File
 
@@ -52,6 +52,7 @@ def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: p
         disk = FailingDisk(tmp_path / "run")
         storage = storage_in(tmp_path / "run", FakeClock(), disk)
         await storage.open()
+        storage._retry_at = NEVER
         for queue in ("orders", "other"):
             storage.publish(queue, [LARGE], len(LARGE), None)
         await storage._make_checkpoint(full=True)
@@ -69,6 +70,7 @@ def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: p
             storage._failed(OSError(errno.EIO, "planted"))
             assert storage._healing is not None, "it does not recover"
             await storage._healing
+        storage._retry_at = NEVER  # no checkpoints but those made here
         for _ in range(5):  # until the first segments have another use
             storage.publish("other", [bytes(60_000)], 60_000, None)
             await storage._make_checkpoint(full=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from recorded_disk import Event, Platter, RecordedDisk, UnsyncedDisk, write_out
 from workload import FakeClock, storage_in
 
-from gmq.message import Options, QueuePolicy
+from gmq.message import NEVER, Options, QueuePolicy
 from gmq.storage.filesystem import FilesystemStorage
 
 LARGE = bytes(6000)
@@ -41,6 +41,7 @@ async def first_broker(folder: Path) -> tuple[RecordedDisk, list[tuple[int, Know
     disk = RecordedDisk(folder)
     storage = storage_in(folder, FakeClock(), disk)
     await storage.open()
+    storage._retry_at = NEVER  # no checkpoints but those made here
     acknowledged: list[tuple[int, Known]] = []
     for number, name in enumerate(("other", "orders", "orders", "mail", "orders", "news")):
         payload = b"%d:" % number + LARGE
@@ -64,6 +65,7 @@ async def second_broker(folder: Path) -> tuple[RecordedDisk, int]:
     disk = RecordedDisk(folder)
     storage = storage_in(folder, FakeClock(), disk)
     await storage.open()
+    storage._retry_at = NEVER
     await publish(storage, "news", b"behind")
     answered = len(disk.events)
     for _ in range(5):  # until the first segments have another use

@@ -434,6 +434,7 @@ class FilesystemStorage(LocalStorage):
         log.error("the storage failed and serves no requests until it has recovered", reason=reason(error))
         self._now = self._unavailable
         self._suspended = True
+        self._journal.give_up()  # at once: a checkpoint under way must not write to a file what an operation has half done
         if self._healing is None and not self._closing:
             self._healing = asyncio.get_running_loop().create_task(self._heal())
 
@@ -442,7 +443,6 @@ class FilesystemStorage(LocalStorage):
 
     async def _heal(self) -> None:
         failed, delay = self._journal, HEAL_FIRST
-        failed.give_up()
         if self._checkpointing is not None:
             await asyncio.wait([self._checkpointing])
         await self._let_go()
