@@ -220,6 +220,7 @@ class LocalStorage(Storage):
         now = self._now()
         found = self._existing(queue)
         count = found.remove(now)
+        self._done(found)  # dead letters of leases that ended before are not in it any more
         self._forget(found)
         return count
 
