@@ -12,7 +12,7 @@ import layout
 from layout import Part
 from model import held_of
 from recorded_disk import UnsyncedDisk
-from workload import FakeClock
+from workload import FakeClock, committed
 
 from gmq.message import PAGED, Limits, Options, QueuePolicy
 from gmq.storage.disk import Disk
@@ -61,8 +61,7 @@ class Publisher:
         self.payloads.update({(number, one): payload for one, payload in zip(ids, payloads, strict=True)})
 
     async def commit(self) -> None:
-        while (commit := self.storage.commit()) is not None:
-            await commit
+        await committed(self.storage)
 
 
 async def fill(storage: FilesystemStorage, file: Path | None) -> dict[Owner, bytes]:

@@ -275,7 +275,7 @@ class Platter:
         yield Choice("none", nothing, frozenset())
         if not names and not sectors:
             return
-        yield Choice("all", everything, frozenset(sectors))
+        yield self.everything()
         yield Choice("only the last", frozenset(names[-1:]), frozenset(sectors[-1:]))
         yield Choice("only the first", frozenset(names[:1]), frozenset(sectors[:1]))
         yield Choice("all but the first", frozenset(names[1:]), frozenset(sectors[1:]))

@@ -9,13 +9,10 @@ from random import Random
 
 import pytest
 from recorded_disk import Platter, RecordedDisk, UnsyncedDisk, write_out
+from workload import FakeClock, committed, storage_in, wear_out
 
-from gmq.message import Limits, QueuePolicy
 from gmq.storage.disk import Disk, File
-from gmq.storage.filesystem import FilesystemStorage
 
-SIZE = 64 << 10
-"""Bytes of a segment, and of what is written between checkpoints."""
 BACK = [bytes([number]) * 300 for number in range(1, 4)]
 """Payloads: together they are of several sectors."""
 
@@ -33,21 +30,9 @@ class FirstFileFails(Disk):
         return super().create(path)
 
 
-def storage_in(folder: Path, disk: Disk | None = None) -> FilesystemStorage:
-    """A storage with small segments."""
-    return FilesystemStorage(folder, Limits(), lambda _: QueuePolicy(), segment_size=SIZE, checkpoint_size=SIZE, disk=disk)
-
-
-async def wear_out(storage: FilesystemStorage) -> None:
-    """Go on until the first segments have another use."""
-    for _ in range(8):
-        storage.publish("other", [bytes(SIZE - 4096)], SIZE - 4096, None)
-        await storage._make_checkpoint(full=True)
-
-
 async def found_in(folder: Path) -> list[bytes]:
     """What `orders` holds when the storage comes back."""
-    storage = storage_in(folder, UnsyncedDisk())
+    storage = storage_in(folder, FakeClock(), UnsyncedDisk())
     await storage.open()
     found = [message.payload for message in storage.peek("orders", 10, 1 << 20)]
     await storage.close()
@@ -57,7 +42,7 @@ async def found_in(folder: Path) -> list[bytes]:
 def test_a_queue_that_became_small_after_its_first_file_failed_keeps_its_messages(tmp_path: Path) -> None:
     async def run() -> None:
         disk = FirstFileFails()
-        storage = storage_in(tmp_path, disk)
+        storage = storage_in(tmp_path, FakeClock(), disk)
         await storage.open()
         storage.publish("orders", [b"large" * 2000, b"kept"], 10_004, None)
         await storage._make_checkpoint(full=True)
@@ -73,56 +58,40 @@ def test_a_queue_that_became_small_after_its_first_file_failed_keeps_its_message
 
 def test_a_message_that_came_back_survives_a_power_cut_while_it_is_carried_along(tmp_path: Path) -> None:
     """It is gone according to the journal, and there again: what is written of it once more must not begin with the first half of that."""
-
-    async def run() -> tuple[RecordedDisk, int]:
-        disk = RecordedDisk(tmp_path / "run")
-        storage = storage_in(tmp_path / "run", disk)
-        await storage.open()
-        storage.publish("orders", [bytes(5000), *BACK], 5000 + sum(map(len, BACK)), None)
-        await storage._make_checkpoint(full=True)
-        assert storage._ledger.filed[storage._queues["orders"].number].file is not None, "the queue has no file"
-        storage.take(["orders"], 1, 1 << 20, None)
-        storage.undo(storage.take(["orders"], 9, 1 << 20, None))
-        commit = storage.commit()
-        assert commit is not None
-        await commit
-        acknowledged = len(disk.events)
-        await storage._make_checkpoint(full=True)
-        await storage.close()
-        return disk, acknowledged
-
-    disk, acknowledged = asyncio.run(run())
-    check_cuts(tmp_path, disk, acknowledged)
+    check_cuts(tmp_path, *asyncio.run(come_back(tmp_path / "run", filed=len(BACK))))
 
 
 @pytest.mark.parametrize("when", ["before a start", "after a start"])
 def test_a_new_message_that_came_back_survives_a_power_cut_while_it_is_carried_along(tmp_path: Path, when: str) -> None:
     """The same with messages of which only some are in the file: they were taken together, and are gone in one span of ids."""
+    check_cuts(tmp_path, *asyncio.run(come_back(tmp_path / "run", filed=1, again=when == "after a start")))
 
-    async def run() -> tuple[RecordedDisk, int]:
-        disk = RecordedDisk(tmp_path / "run")
-        storage = storage_in(tmp_path / "run", disk)
-        await storage.open()
-        storage.publish("orders", [bytes(5000), BACK[0]], 5000 + len(BACK[0]), None)
-        await storage._make_checkpoint(full=True)
-        assert storage._ledger.filed[storage._queues["orders"].number].file is not None, "the queue has no file"
-        storage.take(["orders"], 1, 1 << 20, None)
-        storage.publish("orders", BACK[1:], sum(map(len, BACK[1:])), None)
-        storage.undo(storage.take(["orders"], 9, 1 << 20, None))
-        commit = storage.commit()
-        assert commit is not None
-        await commit
-        if when == "after a start":
-            await storage.close()
-            storage = storage_in(tmp_path / "run", disk)
-            await storage.open()
-        acknowledged = len(disk.events)
-        await storage._make_checkpoint(full=True)
+
+async def come_back(folder: Path, *, filed: int, again: bool = False) -> tuple[RecordedDisk, int]:
+    """Take messages and give them back, so many of which are in the queue's file, and carry the queue along, perhaps after a start.
+
+    Gives the disk, and after how many events all was acknowledged.
+    """
+    disk = RecordedDisk(folder)
+    storage = storage_in(folder, FakeClock(), disk)
+    await storage.open()
+    first, rest = [bytes(5000), *BACK[:filed]], BACK[filed:]
+    storage.publish("orders", first, sum(map(len, first)), None)
+    await storage._make_checkpoint(full=True)
+    assert storage._ledger.filed[storage._queues["orders"].number].file is not None, "the queue has no file"
+    storage.take(["orders"], 1, 1 << 20, None)
+    if rest:
+        storage.publish("orders", rest, sum(map(len, rest)), None)
+    storage.undo(storage.take(["orders"], 9, 1 << 20, None))
+    await committed(storage)
+    if again:
         await storage.close()
-        return disk, acknowledged
-
-    disk, acknowledged = asyncio.run(run())
-    check_cuts(tmp_path, disk, acknowledged)
+        storage = storage_in(folder, FakeClock(), disk)
+        await storage.open()
+    acknowledged = len(disk.events)
+    await storage._make_checkpoint(full=True)
+    await storage.close()
+    return disk, acknowledged
 
 
 def check_cuts(folder: Path, disk: RecordedDisk, acknowledged: int) -> None:

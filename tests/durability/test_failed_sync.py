@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from recorded_disk import Platter, RecordedDisk, RecordedFile, Unsynced, UnsyncedDisk, write_out
-from workload import FakeClock, storage_in
+from workload import FakeClock, storage_in, wear_out
 
 from gmq.message import NEVER, Options
 from gmq.storage import filesystem
@@ -71,9 +71,7 @@ def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: p
             assert storage._healing is not None, "it does not recover"
             await storage._healing
         storage._retry_at = NEVER  # no checkpoints but those made here
-        for _ in range(5):  # until the first segments have another use
-            storage.publish("other", [bytes(60_000)], 60_000, None)
-            await storage._make_checkpoint(full=True)
+        await wear_out(storage)
         await storage.close()
         return disk
 

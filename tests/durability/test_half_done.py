@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from recorded_disk import UnsyncedDisk, UnsyncedFile
-from workload import FakeClock, storage_in
+from workload import FakeClock, storage_in, wear_out
 
 from gmq.message import NEVER, GmqError, QueuePolicy
 from gmq.storage import checkpoint, filesystem
@@ -74,9 +74,7 @@ def test_dead_letters_that_could_not_be_read_are_in_the_file_that_is_written_mea
         await task
         assert storage._healing is not None, "it does not recover"
         await storage._healing
-        for _ in range(5):  # until the first segments have another use
-            storage.publish("other", [bytes(60_000)], 60_000, None)
-            await storage._make_checkpoint(full=True)
+        await wear_out(storage)
         await storage.close()
         storage = storage_in(tmp_path, FakeClock(), UnsyncedDisk())
         await storage.open()

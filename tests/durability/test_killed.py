@@ -8,10 +8,9 @@ from random import Random
 from typing import NamedTuple
 
 from recorded_disk import Event, Platter, RecordedDisk, UnsyncedDisk, write_out
-from workload import FakeClock, storage_in
+from workload import FakeClock, committed, storage_in, wear_out
 
 from gmq.message import NEVER, Options, QueuePolicy
-from gmq.storage.filesystem import FilesystemStorage
 
 LARGE = bytes(6000)
 """What makes a queue too large to be carried along in the journal."""
@@ -24,16 +23,6 @@ class Known(NamedTuple):
     payload: bytes
     next_id: int
     most: int
-
-
-async def publish(storage: FilesystemStorage, queue: str, payload: bytes) -> None:
-    storage.publish(queue, [payload], len(payload), None)
-    await committed(storage)
-
-
-async def committed(storage: FilesystemStorage) -> None:
-    while (commit := storage.commit()) is not None:
-        await commit
 
 
 async def first_broker(folder: Path) -> tuple[RecordedDisk, list[tuple[int, Known]]]:
@@ -66,11 +55,10 @@ async def second_broker(folder: Path) -> tuple[RecordedDisk, int]:
     storage = storage_in(folder, FakeClock(), disk)
     await storage.open()
     storage._retry_at = NEVER
-    await publish(storage, "news", b"behind")
+    storage.publish("news", [b"behind"], 6, None)
+    await committed(storage)
     answered = len(disk.events)
-    for _ in range(5):  # until the first segments have another use
-        await publish(storage, "other", bytes(60_000))
-        await storage._make_checkpoint(full=True)
+    await wear_out(storage)
     await storage.close()
     return disk, answered
 

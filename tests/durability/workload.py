@@ -40,6 +40,20 @@ def storage_in(folder: Path, clock: FakeClock, disk: Disk) -> FilesystemStorage:
     return FilesystemStorage(folder, Limits(), lambda _: QueuePolicy(), segment_size=SIZE, checkpoint_size=SIZE, clock=clock, disk=disk)
 
 
+async def committed(storage: FilesystemStorage) -> None:
+    """Wait until all that was done is durable."""
+    while (commit := storage.commit()) is not None:
+        await commit
+
+
+async def wear_out(storage: FilesystemStorage) -> None:
+    """Go on until the first segments have another use."""
+    for _ in range(8):
+        storage.publish("other", [bytes(60_000)], 60_000, None)
+        await committed(storage)
+        await storage._make_checkpoint(full=True)
+
+
 class Workload:
     """Random operations; the same ones for the same seed, as far as threads let them be."""
 
@@ -147,7 +161,6 @@ class Workload:
                 storage._checkpointed = -SIZE * 99  # a checkpoint now
                 storage._consider()
         model.compare()
-        while (commit := storage.commit()) is not None:
-            await commit
+        await committed(storage)
         await storage.close()
         return disk, model.done
