@@ -1,4 +1,4 @@
-"""A real MariaDB for the tests: Debian's server with a data folder of its own, on a port that the system chose."""
+"""A real MariaDB for the tests: Debian's server with a data folder of its own, on a port of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import socket
 import subprocess
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from ports import free_port
 
@@ -212,6 +215,19 @@ def shared_server() -> int:
         server.start()
         note.write_text(json.dumps({"port": server.port, "pid": server.pid}))
         return server.port
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[MariaDb]:
+    """A server with a folder and options of its own, killed at the end; the test is skipped where there can be none."""
+    if MISSING:
+        pytest.skip(MISSING)
+    server = MariaDb(folder, *options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 def stop_shared_server(folder: Path) -> None:

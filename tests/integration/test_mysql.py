@@ -35,12 +35,8 @@ def database(shared_mariadb: SharedMariaDb) -> str:
 @pytest.fixture
 def own_mariadb(tmp_path: Path) -> Iterator[MariaDb]:
     """A server for this test alone, which may break it."""
-    if mariadb.MISSING:
-        pytest.skip(mariadb.MISSING)
-    server = MariaDb(tmp_path / "mariadb")
-    server.start()
-    yield server
-    server.kill()
+    with mariadb.running(tmp_path / "mariadb") as server:
+        yield server
 
 
 def connect(broker: Broker) -> Wire:

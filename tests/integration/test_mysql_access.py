@@ -27,14 +27,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def secure_mariadb(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """A server that takes TLS connections only, and asks nobody but some users for a certificate."""
-    if mariadb.MISSING:
-        pytest.skip(mariadb.MISSING)
     certificate, key = authority.sign("server", MariaDb.host)
     options = [f"--ssl-ca={authority.file}", f"--ssl-cert={certificate}", f"--ssl-key={key}"]
-    server = MariaDb(tmp_path_factory.mktemp("secure"), *options)
-    server.start()
-    yield server
-    server.kill()
+    with mariadb.running(tmp_path_factory.mktemp("secure"), *options) as server:
+        yield server
 
 
 def works(broker: Broker) -> bool:

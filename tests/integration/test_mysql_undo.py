@@ -23,12 +23,8 @@ Server = MariaDb | SharedMariaDb
 @pytest.fixture
 def small_mariadb(tmp_path: Path) -> Iterator[MariaDb]:
     """A server that takes packets of 1 MiB."""
-    if mariadb.MISSING:
-        pytest.skip(mariadb.MISSING)
-    server = MariaDb(tmp_path / "mariadb", "--max-allowed-packet=1M")
-    server.start()
-    yield server
-    server.kill()
+    with mariadb.running(tmp_path / "mariadb", "--max-allowed-packet=1M") as server:
+        yield server
 
 
 def take_and_leave(server: Server, database: str, broker: Broker, count: int) -> None:
