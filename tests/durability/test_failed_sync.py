@@ -1,17 +1,18 @@
-"""The sync of a queue's file fails once: the system goes on to show what was written, and the disk does not have it."""
+"""A sync fails once: the system goes on to show what was written, and the disk does not have it."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 from pathlib import Path
 from random import Random
 
 import pytest
 from recorded_disk import Platter, RecordedDisk, RecordedFile, Unsynced, UnsyncedDisk, write_out
-from workload import FakeClock, storage_in, wear_out
+from workload import FakeClock, committed, storage_in, wear_out
 
-from gmq.message import NEVER, Options
+from gmq.message import NEVER, GmqError, Options
 from gmq.storage import filesystem
 from gmq.storage.disk import File
 
@@ -20,7 +21,19 @@ LARGE = bytes(6000)
 
 
 class FailingFile(RecordedFile):
-    """`disk.left` syncs of queues' files succeed before one fails."""
+    """`disk.left` syncs of queues' files succeed before one fails, and `disk.commits` of the journal."""
+
+    def write_synced(self, data: bytes, offset: int) -> None:
+        disk = self._disk
+        assert isinstance(disk, FailingDisk)
+        if disk.commits is not None:
+            disk.commits -= 1
+            if disk.commits < 0:
+                disk.commits = None
+                self.write(data, offset)
+                disk.note(Unsynced(self._inode))
+                raise OSError(errno.EIO, "planted")
+        super().write_synced(data, offset)
 
     def sync(self) -> None:
         disk = self._disk
@@ -36,6 +49,7 @@ class FailingFile(RecordedFile):
 
 class FailingDisk(RecordedDisk):
     left: int | None = None
+    commits: int | None = None
 
     def open(self, path: Path) -> File:
         file = super().open(path)
@@ -87,6 +101,56 @@ def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: p
     disk = asyncio.run(run())
     platter = Platter(disk.beginning)
     for number, event in enumerate(disk.events):
+        platter.happen(number, event)
+    for choice in platter.choices(Random(1), 2):
+        folder = tmp_path / choice.kind
+        write_out(platter.after(choice), folder)
+        asyncio.run(check(folder, choice.kind))
+
+
+def test_a_commit_whose_sync_failed_is_not_built_on_by_the_broker_after_a_kill(tmp_path: Path) -> None:
+    async def first() -> tuple[FailingDisk, Path]:
+        disk, killed = FailingDisk(tmp_path / "run"), tmp_path / "killed"
+        storage = storage_in(tmp_path / "run", FakeClock(), disk)
+        await storage.open()
+        storage.publish("orders", [b"acknowledged"], 12, None)
+        await committed(storage)
+        disk.commits = 0
+        storage.publish("orders", [b"refused"], 7, None)
+        with pytest.raises(GmqError, match="planted"):
+            await committed(storage)
+        shutil.copytree(tmp_path / "run", killed)  # what the next broker sees, if this one is killed now
+        events = len(disk.events)
+        await storage.close()
+        del disk.events[events:]
+        return disk, killed
+
+    async def second(folder: Path) -> RecordedDisk:
+        disk = RecordedDisk(folder)
+        storage = storage_in(folder, FakeClock(), disk)
+        await storage.open()
+        payloads = [message.payload for message in storage.peek("orders", 10, 1 << 30)]
+        assert payloads == [b"acknowledged"], f"after the kill the queue holds {payloads}"
+        storage.publish("orders", [b"behind"], 6, None)
+        await committed(storage)
+        await storage.close()
+        return disk
+
+    async def check(folder: Path, kept: str) -> None:
+        storage = storage_in(folder, FakeClock(), UnsyncedDisk())
+        await storage.open()
+        found = [message.payload for message in storage.peek("orders", 10, 1 << 30)]
+        assert found == [b"acknowledged", b"behind"], f"power cut that kept {kept}: the queue holds {found}"
+        assert not storage.damaged, f"power cut that kept {kept}: {storage.damaged} places are called damaged"
+        await storage.close()
+
+    disk, killed = asyncio.run(first())
+    platter = Platter(disk.beginning)
+    for number, event in enumerate(disk.events):
+        platter.happen(number, event)
+    next_disk = asyncio.run(second(killed))
+    platter = platter.going_on(next_disk.beginning)
+    for number, event in enumerate(next_disk.events):
         platter.happen(number, event)
     for choice in platter.choices(Random(1), 2):
         folder = tmp_path / choice.kind

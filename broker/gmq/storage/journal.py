@@ -14,6 +14,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -272,16 +273,25 @@ class Journal:
         """The thread's work: write and sync one commit after the other."""
         while (batch := self._tasks.get()) is not None:
             failure: OSError | None = None
-            file = batch.segment.file
             begun = perf_counter()
             try:
-                if file is None:
-                    raise OSError("the segment is closed")  # noqa: TRY301  # as if the system had said so
-                file.write_synced(b"".join(batch.parts), batch.offset)
+                self._write(batch)
             except OSError as error:
                 failure = error
             batch.seconds = perf_counter() - begun
             self._loop.call_soon_threadsafe(self._written, batch, failure)
+
+    def _write(self, batch: Batch) -> None:
+        """Write and sync a commit. In the thread."""
+        file = batch.segment.file
+        if file is None:
+            raise OSError("the segment is closed")
+        try:
+            file.write_synced(b"".join(batch.parts), batch.offset)
+        except OSError:
+            with suppress(OSError):  # else a broker that starts before this one recovered would find what no later sync brings to the disk
+                file.write(bytes(batch.size), batch.offset)
+            raise
 
     def _written(self, batch: Batch, failure: OSError | None) -> None:
         if self._failed:
