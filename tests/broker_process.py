@@ -29,7 +29,7 @@ class Broker:
         self.ops = ""
         self.log = folder / "broker.log"
         self._file = folder / "gmq.json"
-        self._config = config
+        self.config = config
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,9 +38,9 @@ class Broker:
 
     def start(self) -> None:
         """Start, on the same ports each time, and wait until it listens."""
-        network = {"interface": self.host, "port": self.port, **self._config.get("network", {})}
-        http = {"port": self.http.rpartition(":")[2], **self._config.get("http", {})}
-        self._file.write_text(json.dumps({**self._config, "network": network, "http": http}))
+        network = {"interface": self.host, "port": self.port, **self.config.get("network", {})}
+        http = {"port": self.http.rpartition(":")[2], **self.config.get("http", {})}
+        self._file.write_text(json.dumps({**self.config, "network": network, "http": http}))
         with self.log.open("ab") as output:
             before = output.tell()
             self.process = subprocess.Popen([SERVER, "-f", self._file], stdout=output, stderr=output, cwd=self._file.parent)

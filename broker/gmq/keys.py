@@ -99,7 +99,7 @@ class Keys:
 
     def check_room(self, count: int, queue: str) -> None:
         """Raise GmqError `limit` where `count` more are too many."""
-        if len(self) + count > self._limit:
+        if count and len(self) + count > self._limit:
             raise GmqError(
                 "limit", f"queue {queue!r} remembers {len(self)} keys; it remembers up to {self._limit}, for 5 minutes each", limit="keys"
             )

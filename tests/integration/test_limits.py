@@ -173,6 +173,19 @@ def test_a_publish_beyond_a_limit_is_refused_and_counted(
         assert client.take("a") == b"x", "what was there is untouched"
 
 
+def test_fewer_keys_than_are_remembered_refuse_only_new_keys(start_broker: START) -> None:
+    broker = start_broker({"limits": {"keys": 3}})
+    with connect(broker) as wire:
+        ids = [wire.publish("a", b"%d" % number, key=f"k{number}") for number in range(3)]
+    broker.stop()
+    broker.config["limits"]["keys"] = 2
+    broker.start()
+    with connect(broker) as wire:
+        assert wire.publish("a", b"1", key="k1") == ids[1], "a repeat is another message"
+        wire.publish("a", b"none", delay=0.001)
+        assert wire.refused("P", "a", payload=b64(b"new"), key="k3")["code"] == "limit"
+
+
 def test_so_many_takes_of_one_connection_may_wait(start: START) -> None:
     broker = start()
     with connect(broker) as client:

@@ -133,6 +133,14 @@ def test_dead_letters_are_moved_and_come_back(storage: RecordingStorage) -> None
     assert storage._usage.paged == 0
 
 
+def test_what_was_leased_from_a_queue_that_is_deleted_does_not_bring_it_back(storage: RecordingStorage) -> None:
+    storage.publish("orders", [b"x"], 1, None)
+    taken = storage.take(["orders"], 1, 100, 30_000)
+    storage.delete("orders")
+    storage.undo(taken)
+    assert not storage.queues()
+
+
 def test_operations_can_be_refused_while_what_happens_by_itself_waits(storage: RecordingStorage) -> None:
     storage.publish("orders", [b"x"], 1, Options(ttl=50))
     taken = storage.take(["orders"], 1, 100, None)

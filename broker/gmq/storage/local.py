@@ -140,6 +140,8 @@ class LocalStorage(Storage):
         if self._suspended:
             return
         now = self._clock()
+        if taken.receipts is not None and taken.queue not in self._queues:
+            return  # they were still in their queue, and went with it
         queue = self._found(taken.queue, now)
         queue.undo(taken, now)
         self._done(queue)
