@@ -15,7 +15,6 @@ import subprocess
 import sys
 import termios
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,6 @@ GMQCLIENT = Path(sys.executable).parent / "gmqclient"
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 Start = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def queue() -> str:
-    """A queue that no other test uses."""
-    return f"test-{uuid.uuid4()}"
 
 
 def environment(address: str, **more: str) -> dict[str, str]:
