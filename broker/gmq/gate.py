@@ -119,7 +119,8 @@ class Gate:
     # Managing
 
     def create(self, queue: str, policy: QueuePolicy | None) -> Outcome[bool]:
-        self.access.check("manage", (queue,))
+        """A policy needs what it does in `set_policy`: it may be for a queue that is there."""
+        self._check_manage(queue, policy)
         return self._broker.create(queue, policy)
 
     def move(self, queue: str, to: str | None = None, count: int | None = None) -> Outcome[int]:
@@ -138,7 +139,11 @@ class Gate:
         return self._broker.delete(queue)
 
     def set_policy(self, queue: str, policy: QueuePolicy) -> Outcome[QueuePolicy]:
-        self.access.check("manage", (queue,))
-        if policy.dead_letter is not None:
-            self.access.check("publish", (policy.dead_letter,))
+        self._check_manage(queue, policy)
         return self._broker.set_policy(queue, policy)
+
+    def _check_manage(self, queue: str, policy: QueuePolicy | None) -> None:
+        """Refuse who may not manage a queue, or may not publish to where its policy would send dead letters."""
+        self.access.check("manage", (queue,))
+        if policy is not None and policy.dead_letter is not None:
+            self.access.check("publish", (policy.dead_letter,))

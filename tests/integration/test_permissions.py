@@ -180,7 +180,14 @@ def test_moves_and_dead_letters_need_the_right_to_publish_where_they_go(broker: 
     with connect(broker, "manage") as wire:
         assert wire.refused("M", queue, to="other-1")["code"] == "forbidden"
         assert wire.refused("Y", queue, policy={"dead_letter": "other-1"})["code"] == "forbidden"
+    for path, body in (
+        (f"/v1/queues/{queue}/policy", {"dead_letter": "other-1"}),
+        (f"/v1/queues/{queue}", {"policy": {"dead_letter": "other-1"}}),
+    ):
+        reply = over_http(broker, "manage", "PUT", path, body)
+        assert reply.status == 403, f"PUT {path} lets dead letters into a queue that its user may not publish to: {reply}"
     with connect(broker, "everything") as wire:
+        assert wire.done("I", queue)["policy"] == {}, "what was refused was done"
         assert wire.done("M", queue, to="other-1")["count"] == 1
 
 
