@@ -274,6 +274,20 @@ def test_a_whole_number_may_have_a_fraction_of_zero(api: Broker, path: str) -> N
     refused(post(api, f"{path}/messages", {"messages": [{"payload": "YQ=="}], "priority": 7.5}), 400, "priority")
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"", b'"x"', b'"messages":[{"text":"x"}]', b'"ttl":' + b"9" * 5000 + b"}", b'"ttl":' + b"[" * 60_000, b'"messages":[{"text":"\xff"}]}',
+        b'"messages":[{"text":"\\ud800"}]}', b'"messages":[{"text":"x","key":"\\udfff"}]}', b'"ttl":NaN}',
+    ],
+    ids=["nothing", "no member", "no end", "digits", "depth", "bytes", "surrogate", "surrogate in a key", "NaN"],
+)  # fmt: skip
+def test_what_is_no_json_behind_a_whole_number_with_a_fraction_is_refused(api: Broker, path: str, rest: bytes) -> None:
+    reply = post(api, f"{path}/messages", b'{"priority":4.0,' + rest, JSON)
+    assert (reply.status, reply.json["code"]) == (400, "bad_request"), reply
+    assert request(api.http, "GET", path).status == 404, "what was refused was published"
+
+
 def test_a_key_for_a_whole_batch_or_stream_makes_its_repeat_harmless(api: Broker, path: str) -> None:
     key = {"Idempotency-Key": "k"}
     ids = post(api, f"{path}/messages", {"messages": [{"text": "a"}, {"text": "b"}]}, key).json["ids"]

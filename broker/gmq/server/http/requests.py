@@ -6,7 +6,6 @@ the broker, as for the wire.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -228,22 +227,25 @@ def decode(kind: type[S], data: bytes) -> S:
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
-        return decoder.decode(data)  # type: ignore[no-any-return]  # it is of this kind
+        try:
+            return decoder.decode(data)  # type: ignore[no-any-return]  # it is of this kind
+        except msgspec.ValidationError as error:
+            if "`int" not in str(error) or "`float`" not in str(error):
+                raise
+        return msgspec.convert(_decode_whole(data), kind)  # for JSON, 6.0 is a whole number
     except msgspec.ValidationError as error:
-        if "`int" not in str(error) or "`float`" not in str(error):
-            raise _explained(error, kind) from error
+        raise _explained(error, kind) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = str(error).removeprefix("JSON is malformed: ")
         refuse(f"the body is not JSON: {text[:1].lower()}{text[1:]}")
-    try:  # for JSON, 6.0 is a whole number
-        return msgspec.convert(json.loads(data, parse_float=_whole), kind)
-    except msgspec.ValidationError as error:
-        raise _explained(error, kind) from error
 
 
 def _whole(text: str) -> float:
     value = float(text)
     return int(value) if value.is_integer() else value
+
+
+_decode_whole = msgspec.json.Decoder(float_hook=_whole).decode
 
 
 def read_query(kind: type[Q], given: list[tuple[str, str]]) -> Q:
