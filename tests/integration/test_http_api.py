@@ -66,6 +66,12 @@ def test_an_unknown_field_is_named_with_those_that_there_are(api: Broker, path: 
     assert problem["detail"].startswith("messages[1].txet is unknown; messages[1] may have payload, text"), problem
 
 
+@pytest.mark.parametrize("name", ["x - at `$y", "x` - at `$.messages[0]", "`", ""])
+def test_an_unknown_field_of_any_name_is_refused(api: Broker, path: str, name: str) -> None:
+    reply = post(api, f"{path}/messages", {name: 1})
+    assert (reply.status, "unknown" in reply.json["detail"]) == (400, True), reply
+
+
 # One message
 
 

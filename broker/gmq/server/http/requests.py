@@ -301,7 +301,9 @@ def _explained(error: msgspec.ValidationError, kind: type[Struct]) -> GmqError:
 def _struct_at(kind: type[Struct], place: str) -> type[Struct]:
     """The struct at a place in another one, such as `policy` or `messages[0]`."""
     for step in re.findall(r"\w+", re.sub(r"\[[^\]]*\]", "", place)):
-        field = next(field for field in msgspec.structs.fields(kind) if field.encode_name == step)
+        field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == step), None)
+        if field is None:  # the name of the unknown field looks like a place
+            break
         kind = _struct_in(field.type) or kind
     return kind
 
