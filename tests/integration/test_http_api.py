@@ -283,7 +283,8 @@ def test_a_whole_number_may_have_a_fraction_of_zero(api: Broker, path: str) -> N
 @pytest.mark.parametrize(
     "rest",
     [
-        b"", b'"x"', b'"messages":[{"text":"x"}]', b'"ttl":' + b"9" * 5000 + b"}", b'"ttl":' + b"[" * 60_000, b'"messages":[{"text":"\xff"}]}',
+        b"", b'"x"', b'"messages":[{"text":"x"}]', b'"ttl":' + b"9" * 5000 + b"}", b'"ttl":' + b"[" * 60_000,
+        b'"messages":[{"text":"\xff"}]}',
         b'"messages":[{"text":"\\ud800"}]}', b'"messages":[{"text":"x","key":"\\udfff"}]}', b'"ttl":NaN}',
     ],
     ids=["nothing", "no member", "no end", "digits", "depth", "bytes", "surrogate", "surrogate in a key", "NaN"],
@@ -410,6 +411,15 @@ def test_bodies_of_another_kind_are_refused(api: Broker, path: str) -> None:
     refused(post(api, "/v1/extend", {"receipts": ["a"], "lease": False}), 400, "lease")
     refused(post(api, "/v1/put-back", {}), 400)
     assert post(api, "/v1/acknowledge", {"receipts": ["nonsense"]}).json == {"count": 0, "stale": ["nonsense"]}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Accept": "text/\xff"}, 406), ({"Content-Type": "text/\xff"}, 415), ({"Content-Type": "application/json; charset=\xff"}, 415)],
+)
+def test_a_header_field_that_is_not_utf8_is_refused_as_any_other(api: Broker, headers: dict[str, str], status: int) -> None:
+    reply = post(api, "/v1/take", b'{"queues":["a"]}', headers)
+    assert "\\udcff" in refused(reply, status)["detail"], reply
 
 
 def test_about_tells_the_limits(api: Broker) -> None:

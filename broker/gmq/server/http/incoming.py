@@ -13,6 +13,7 @@ from msgspec import Struct
 from gmq.message import GmqError, refuse
 from gmq.server.http.connection import Connection
 from gmq.server.http.requests import decode, read_query
+from gmq.validate import quote
 
 S = TypeVar("S", bound=Struct)
 Q = TypeVar("Q", bound=Struct)
@@ -58,7 +59,7 @@ async def json_body(request: web.Request, kind: type[S], limit: int, timeout: fl
         web.HTTPUnsupportedMediaType: it says to be something else.
     """
     if "Content-Type" in request.headers and media_type(request) != JSON:
-        raise web.HTTPUnsupportedMediaType(text=f"the body is {media_type(request)}; it must be {JSON}")
+        raise web.HTTPUnsupportedMediaType(text=f"the body is {quote(media_type(request))}; it must be {JSON}")
     return decode(kind, await body_of(request, limit, timeout) or b"{}")
 
 
@@ -75,7 +76,7 @@ def media_type(request: web.Request) -> str:
         for parameter in parameters.split(";"):
             name, _, charset = parameter.partition("=")
             if name.strip().lower() == "charset" and charset.strip(' "').lower() not in {"utf-8", "utf8", "us-ascii"}:
-                raise web.HTTPUnsupportedMediaType(text=f"the charset is {charset.strip()}; JSON is UTF-8")
+                raise web.HTTPUnsupportedMediaType(text=f"the charset is {quote(charset.strip())}; JSON is UTF-8")
     return kind
 
 

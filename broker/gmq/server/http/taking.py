@@ -19,6 +19,7 @@ from gmq.server.http.publishing import header_text
 from gmq.server.http.requests import TakeBody, TakeQuery
 from gmq.server.hub import Hub
 from gmq.storage.base import Outcome
+from gmq.validate import quote
 
 RAW = "application/octet-stream"
 BODY_LIMIT = 1 << 20
@@ -122,7 +123,7 @@ def wants_raw(request: web.Request, *, several: bool) -> bool:
     if several:
         raw = 0.0
     if not as_json and not raw:
-        raise web.HTTPNotAcceptable(text=f"the reply is {JSON}, or {RAW} for one message; Accept has {request.headers['Accept']}")
+        raise web.HTTPNotAcceptable(text=f"the reply is {JSON}, or {RAW} for one message; Accept has {quote(accept)}")
     return raw > as_json or (raw == as_json and JSON not in accepted)
 
 
