@@ -303,6 +303,30 @@ def test_bytes_that_wait_are_bounded_and_the_connection_that_held_some_for_longe
     wait_until(lambda: metric(broker, "gmq_buffered_bytes") == 0, "what the others held is forgotten")
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"text":"' + b"A" * (1 << 20), b'{"text":"' + b"A" * (1 << 19) + b'"}\n{"text":"' + b"A" * (1 << 19) + b'"}\n'],
+    ids=["line", "slice"],
+)  # fmt: skip
+def test_what_streams_over_http_have_not_stored_yet_is_bounded(start: START, body: bytes) -> None:
+    limit = 8 << 20
+    broker = start(limits={"buffered": limit, "message_size": 1 << 20})
+    head = (
+        b"POST /v1/queues/a/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: 99999999\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        attackers = [stack.enter_context(http_connection(broker)) for _ in range(12)]
+        for one in attackers:
+            one.sendall(head + body)
+        wait_until(
+            lambda: metric(broker, "gmq_connections_closed_total", transport="http", reason="buffered") >= 4, "there was no room for all"
+        )
+        assert metric(broker, "gmq_buffered_bytes") <= limit
+        lines = b"".join(b'{"text":"%b"}\n' % (b"%d" % number * (1 << 17)) for number in range(10)) * 10
+        reply = request(broker.http, "POST", "/v1/queues/b/messages", lines, {"Content-Type": "application/x-ndjson"})
+        assert reply.json == {"count": 100}, "a client that sends all it begins is served meanwhile, however much that is"
+    wait_until(lambda: metric(broker, "gmq_buffered_bytes") == 0, "what the others held is forgotten")
+
+
 def test_replies_that_wait_for_a_commit_are_bounded(start: START) -> None:
     broker = start(storage={"type": "filesystem"})
     with connect(broker) as client:

@@ -127,8 +127,8 @@ class Connection(web.RequestHandler):
 
     def keep(self, size: int) -> None:
         """So many bytes of the request under way are kept until it is complete; 0 when they are not any more."""
-        self._body = size
-        if not size or size > SLACK:
+        before, self._body = self._body, size
+        if size > SLACK or before > SLACK:
             self._weigh()
 
     def _weigh(self) -> None:

@@ -124,19 +124,23 @@ def small_body(content: StreamReader) -> bytes | None:
 async def _whole(request: web.Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    connection = request.protocol
     try:
         while part := await next_part(request):
             parts.append(part)
             size += len(part)
             if size > limit:
                 raise too_large(limit, None)
-            if isinstance(connection, Connection):
-                connection.keep(size)
+            keep(request, size)
         return b"".join(parts)
     finally:
-        if isinstance(connection, Connection):
-            connection.keep(0)
+        keep(request, 0)
+
+
+def keep(request: web.Request, size: int) -> None:
+    """So many bytes of the body are kept outside of aiohttp: they count among those that wait in connections."""
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        connection.keep(size)
 
 
 async def next_part(request: web.Request) -> bytes:

@@ -19,7 +19,7 @@ from gmq.message import MAX_COUNT, GmqError, Options, refuse
 from gmq.protocol import line_limit
 from gmq.server.http import replies
 from gmq.server.http.doorway import broker_for
-from gmq.server.http.incoming import JSON, NDJSON, body_of, media_type, next_part, query_of, queue_of
+from gmq.server.http.incoming import JSON, NDJSON, body_of, keep, media_type, next_part, query_of, queue_of
 from gmq.server.http.outcomes import done
 from gmq.server.http.problem import problem_response, refusal
 from gmq.server.http.requests import Batch, BatchMessage, Line, PublishQuery, decode, read_query
@@ -28,6 +28,8 @@ from gmq.validate import check_count, publish_options
 
 MAX_SLICE_BYTES = 8 << 20
 """Payload bytes of a batch, about; a stream is stored in slices of up to so many, and of up to MAX_COUNT messages."""
+SLICE_SHARE = 4
+"""So many slices have room among the bytes that may wait in connections, where that means smaller ones."""
 PREFIX = "gmq-header-"
 FIELDS = {"gmq-delay": "delay", "gmq-ttl": "ttl", "gmq-priority": "priority"}
 """The header fields that say what the query may say, too."""
@@ -44,6 +46,7 @@ class Publishing:
         self._message_size = hub.broker.limits.message_size
         self._line_limit = line_limit(self._message_size)
         self.batch_limit = line_limit(max(self._message_size, MAX_SLICE_BYTES))
+        self._slice_size = min(MAX_SLICE_BYTES, hub.buffers.limit // SLICE_SHARE)
 
     async def publish(self, request: web.Request) -> web.StreamResponse:
         """Publish what the body has, by its type."""
@@ -87,7 +90,7 @@ class Publishing:
         queue, (query, key) = queue_of(request), said_beside(request)
         reader = Lines(request, self._line_limit, self._timeout)
         broker = broker_for(request, self._broker)
-        part = Slice()
+        part = Slice(self._slice_size)
         number = stored = place = 0
         try:
             while lines := await reader.some():
@@ -99,14 +102,17 @@ class Publishing:
                     place += 1
                     if not part.fits(options, own_key, payload):
                         stored += await self._store(broker, queue, part)
-                        part = Slice()
+                        part = Slice(self._slice_size)
                     part.add(options, own_key, payload, number)
+                reader.beside = part.size
             stored += await self._store(broker, queue, part)
         except GmqError as error:
             return refusal(error, line=part.first if part.storing else max(number, 1), stored=stored)
         except TimeoutError:
             text = f"nothing more of the body came within {self._timeout:g} s"
             return problem_response("bad_request", text, HTTPStatus.REQUEST_TIMEOUT, line=number + 1, stored=stored)
+        finally:
+            keep(request, 0)
         return replies.reply(replies.PublishedStream(stored), 201 if stored else 200)
 
     def _read_line(self, data: bytes, query: PublishQuery, key: str | None) -> tuple[Options | None, str | None, bytes]:
@@ -148,7 +154,10 @@ class Publishing:
 
 
 class Lines:
-    """The lines of a body, as they come: `timeout` seconds may pass without any."""
+    """The lines of a body, as they come: `timeout` seconds may pass without any.
+
+    `beside` are bytes that were read before and are kept by the caller.
+    """
 
     def __init__(self, request: web.Request, limit: int, timeout: float) -> None:
         self._request = request
@@ -157,6 +166,7 @@ class Lines:
         self._parts: list[bytes] = []  # of a line that is not complete
         self._size = 0
         self._ended = False
+        self.beside = 0
 
     async def some(self) -> list[bytes]:
         """The next lines; none at the end. One that is longer than it may be is given cut, and is the last.
@@ -169,16 +179,15 @@ class Lines:
             async with asyncio.timeout(self._timeout):
                 data = await next_part(self._request)
             self._ended = not data
+            self._parts.append(data)
+            self._size += len(data)
+            keep(self._request, self._size + self.beside)
+            lines: list[bytes] = []
             if b"\n" in data or self._ended:
-                self._parts.append(data)
                 *lines, rest = b"".join(self._parts).split(b"\n")
                 self._parts, self._size = [rest], len(rest)
                 if self._ended:
                     lines.append(rest)
-            else:
-                self._parts.append(data)
-                self._size += len(data)
-                lines = []
             if self._size > self._limit and not self._ended:
                 self._ended = True
                 lines.append(b"".join(self._parts))
@@ -188,9 +197,10 @@ class Lines:
 
 
 class Slice:
-    """Messages of a stream that are stored together: their options are the same. `first` is the line of the first."""
+    """Messages of a stream that are stored together, up to `most` bytes: their options are the same. `first` is the line of the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.payloads: list[bytes] = []
         self.keys: list[str] = []
         self.size = 0
@@ -202,7 +212,7 @@ class Slice:
         """Whether one more message may go with them."""
         if not self.payloads:
             return True
-        if len(self.payloads) >= MAX_COUNT or self.size + len(payload) > MAX_SLICE_BYTES or (key is None) == bool(self.keys):
+        if len(self.payloads) >= MAX_COUNT or self.size + len(payload) > self._most or (key is None) == bool(self.keys):
             return False
         mine = self._options
         if options is None or mine is None:
