@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from broker_process import SERVER, Broker
+from gmq.server.watch import stamp
 from helpers_server import environment, wait_until
 from http_client import request
 from wire import Wire, b64, one_shot
@@ -149,6 +150,19 @@ def test_a_swapped_secret_that_cannot_be_used_changes_nothing(start_broker: Star
         mount(secret, {"username": "gmq", "password": "right"})
         wait_until(lambda: "changed users are known" in broker.log.read_text(), "the broker tells that the files are good again")
         assert one.done("L", "orders"), "a connection whose user and password are what they were goes on"
+
+
+def test_a_file_that_may_be_read_at_last_counts_as_changed(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("right")
+    password.chmod(0o000)
+    before = stamp([str(password)])
+
+    def allowed() -> bool:
+        password.chmod(0o400)
+        return stamp([str(password)]) != before
+
+    wait_until(allowed, "a file that the broker was not allowed to read is looked at when it is")
 
 
 def test_changed_files_of_the_list_are_taken_up(start_broker: Start, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 INTERVAL = 1.0
 """Seconds between looks. Looking at what a path leads to sees a symbolic link that was swapped, as Kubernetes does it."""
 
-Stamp = tuple[tuple[str, tuple[int, int, int, int] | None], ...]
+Stamp = tuple[tuple[str, tuple[int, ...] | None], ...]
 
 
 class Watch:
@@ -42,12 +42,13 @@ class Watch:
 
 def stamp(files: Iterable[str]) -> Stamp:
     """What tells one state of the files from another."""
-    found: list[tuple[str, tuple[int, int, int, int] | None]] = []
+    found: list[tuple[str, tuple[int, ...] | None]] = []
     for file in files:
         try:
             status = Path(file).stat()
         except OSError:
             found.append((file, None))
         else:
-            found.append((file, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)))
+            # The time of the last change of the file's status is that of a chmod, too, and no tool sets it back.
+            found.append((file, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
     return tuple(found)
