@@ -50,7 +50,11 @@ class Access:
 
     def _set(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self._matchers = [(re.compile("|".join(map(fnmatch.translate, rule.queues))).match, frozenset(rule.rights)) for rule in rules]
+        self._matchers = [
+            (re.compile("|".join(map(fnmatch.translate, rule.queues))).match, frozenset(rule.rights))
+            for rule in rules
+            if rule.queues  # an expression of nothing would match every name
+        ]
         self._decided: dict[str, frozenset[str]] = {}
 
     def revoke(self) -> None:
@@ -86,7 +90,7 @@ class Access:
 
     def may_somewhere(self, right: Right) -> bool:
         """Whether there may be a queue with which the user may do this."""
-        return not self.revoked and any(right in rule.rights for rule in self.rules)
+        return not self.revoked and any(right in rule.rights and rule.queues for rule in self.rules)
 
     def may_everywhere(self, right: Right) -> bool:
         """Whether the user may do this with every queue, by a rule for all of them."""

@@ -22,6 +22,13 @@ def test_a_user_without_rules_of_its_own_may_do_everything(queue: str) -> None:
     assert Access("nobody", []).rights(queue) == frozenset()
 
 
+def test_a_rule_for_no_queues_gives_nothing() -> None:
+    access = Access("shop", [Rule((), ("manage",)), Rule(("orders",), ("publish",))])
+    assert access.rights("orders") == {"publish"}, "no pattern matches, so none matches everything"
+    assert access.rights("other") == frozenset()
+    assert not access.may_somewhere("manage"), "there is no queue that such a rule is for"
+
+
 def test_what_is_not_allowed_is_refused_with_the_right_that_is_missing() -> None:
     access = Access("shop", [Rule(("orders",), ("publish",))])
     access.check("publish", ["orders"])
