@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from broker_process import Broker
 from http_client import request
+from wire import Wire
 
 TESTS = Path(__file__).parent.parent
 EXAMPLES = 10
@@ -73,6 +74,27 @@ def test_limits_of_the_broker_are_in_the_description(start_broker: Callable[...,
     schemas = request(broker.http, "GET", "/openapi.json").json["components"]["schemas"]
     assert schemas["Line"]["properties"]["payload"]["anyOf"][0]["maxLength"] == 4000
     assert schemas["QueuePolicy"]["properties"]["max_messages"]["anyOf"][0]["maximum"] == 17
+
+
+@pytest.mark.parametrize("path", ["/v1/queues/{queue}/take", "/v1/take"])
+def test_a_take_beyond_those_that_may_wait_is_answered_as_described(start_broker: Callable[..., Broker], path: str) -> None:
+    broker = start_broker({"storage": {"type": "memory"}, "limits": {"waiting": 1}})
+    with Wire(broker.host, broker.port) as waiting:
+        waiting.send("S", "a", wait=30, tag=1)
+        waiting.done("L", "a")  # so the take before waits
+        body, query = ('{"queues":["a"],"wait":1}', "") if path == "/v1/take" else (None, "?wait=1")
+        reply = request(broker.http, "POST", path.replace("{queue}", "a") + query, body)
+        described = request(broker.http, "GET", "/openapi.json").json["paths"][path]["post"]["responses"]
+        assert str(reply.status) in described, f"{reply} is none of {sorted(described)}"
+
+
+def test_every_way_to_say_who_one_is_is_described(start_broker: Callable[..., Broker]) -> None:
+    token = "a-token-of-somebody"
+    broker = start_broker({"storage": {"type": "memory"}, "users": [{"name": "ann", "password": "secret", "token": token}]})
+    document = request(broker.http, "GET", "/openapi.json", headers={"Authorization": f"Bearer {token}"}).json
+    schemes = document["components"]["securitySchemes"]
+    assert {scheme["scheme"] for scheme in schemes.values()} == {"basic", "bearer"}
+    assert [name for one in document["security"] for name in one] == list(schemes), "either of them is enough"
 
 
 def test_the_page_for_people_tells_of_every_operation_and_loads_nothing_from_elsewhere(

@@ -40,12 +40,15 @@ STATUSES = {
     409: "Another message was published with this key, or the receipt is not good any more.",
     413: "A message, or the body, is too large.",
     415: "The body is in a media type that is not read here.",
-    429: "At a limit: the queue is full, or there are too many queues or messages.",
+    429: "At a limit: the queue is full, or there are too many queues or messages, or too many takes that wait.",
     500: "The outcome is not known.",
     503: "The broker, or its storage, cannot serve now.",
 }
-ALWAYS = (400, 401, 403, 500, 503)
-"""What any operation may answer."""
+ALWAYS = (400, 401, 403, 429, 500, 503)
+"""What any operation may answer; 429 where too many wait to be told whether their password is right, or for a message."""
+
+SCHEMES = ("basic", "bearer")
+"""How a request may say whose it is."""
 
 
 def add_routes(app: web.Application, hub: Hub) -> None:
@@ -80,8 +83,8 @@ def description(limits: Limits, *, authenticated: bool) -> Schema:
         "components": {"schemas": {name: schema for name, schema in schemas.items() if name not in QUERIES}},
     }  # fmt: skip
     if authenticated:
-        document["components"]["securitySchemes"] = {"basic": {"type": "http", "scheme": "basic"}}
-        document["security"] = [{"basic": []}]
+        document["components"]["securitySchemes"] = {scheme: {"type": "http", "scheme": scheme} for scheme in SCHEMES}
+        document["security"] = [{scheme: []} for scheme in SCHEMES]
     return document
 
 

@@ -50,7 +50,7 @@ OPERATIONS: Sequence[Operation] = (
         bodies={RAW: bytes, JSON: requests.Batch, NDJSON: requests.Line},
         needed=False,
         answers={200: replies.PublishedStream, 201: replies.Published | replies.PublishedBatch | replies.PublishedStream},
-        errors=(408, 409, 413, 415, 429),
+        errors=(408, 409, 413, 415),
     ),
     Operation(
         id="take", method="POST", path=QUEUE + "/take", tag="messages", summary="Take messages",
@@ -95,7 +95,7 @@ OPERATIONS: Sequence[Operation] = (
     Operation(
         id="create_queue", method="PUT", path=QUEUE, tag="queues", summary="Create a queue, or set the policy of one that is there",
         bodies={JSON: requests.CreateBody}, needed=False, answers={200: replies.QueueState, 201: replies.QueueState},
-        errors=(408, 413, 415, 429),
+        errors=(408, 413, 415),
     ),
     Operation(
         id="inspect_queue", method="GET", path=QUEUE, tag="queues", summary="Look closely at a queue",
@@ -112,7 +112,7 @@ OPERATIONS: Sequence[Operation] = (
     Operation(
         id="move", method="POST", path=QUEUE + "/move", tag="queues", summary="Move messages to another queue, or dead letters back",
         text="Ready and delayed messages, all that were asked for or none; leased ones stay.",
-        bodies={JSON: requests.MoveBody}, needed=False, answers={200: replies.Counted}, errors=(404, 408, 413, 415, 429),
+        bodies={JSON: requests.MoveBody}, needed=False, answers={200: replies.Counted}, errors=(404, 408, 413, 415),
     ),
     Operation(
         id="about", method="GET", path="/v1", tag="broker", summary="The broker's version, limits and capabilities",
