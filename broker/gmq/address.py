@@ -1,14 +1,17 @@
-"""Where a broker listens, and how to get in."""
+"""Where a broker listens, how to get in, and whom an address belongs to."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 4567
 SCHEMES: Final = {"gmq": False, "gmqs": True}
 """Of URIs, and whether they mean TLS."""
+NETWORK_BITS: Final = 64
+"""Of an IPv6 address: whoever has one nearly always has all with these."""
 
 
 class Address(NamedTuple):
@@ -77,3 +80,18 @@ def _port(port: str, text: str) -> int:
 
 def _bad(text: str) -> ValueError:
     return ValueError(f"{text!r} is no address; it may be host, host:port, [::1]:port or ::1, with a port of 1 to 65535")
+
+
+def source_of(peer: Any) -> str:
+    """Whom an address belongs to: an IPv4 address by itself, an IPv6 address with all of its network."""
+    if not isinstance(peer, tuple) or not peer:
+        return ""
+    try:
+        address = ip_address(str(peer[0]).partition("%")[0])
+    except ValueError:
+        return str(peer[0])
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Address(int(address) >> (128 - NETWORK_BITS) << (128 - NETWORK_BITS)))

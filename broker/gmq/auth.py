@@ -17,6 +17,7 @@ import structlog
 from msgspec import Struct
 
 from gmq.access import EVERYTHING, Access, Rule
+from gmq.address import source_of
 from gmq.message import GmqError
 from gmq.passwords import hash_password, is_hash, verify
 
@@ -32,7 +33,7 @@ AT_ONCE = 2
 MOST_WAITING = 1000
 """Attempts that may wait for their answer, because of hashes to be made or of failures before."""
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
-"""Seconds that the answer to a failed attempt is held back: doubled with each failure from one address within FORGIVEN_AFTER."""
+"""Seconds that the answer to a failed attempt is held back: doubled with each failure from one source within FORGIVEN_AFTER."""
 FORGIVEN_AFTER = 60.0
 MOST_ADDRESSES = 10_000
 
@@ -87,7 +88,7 @@ class Authenticator:
         self._tokens: dict[bytes, Access] = {}
         self._key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[Access, float]] = OrderedDict()
-        self._blame: OrderedDict[str, tuple[int, float]] = OrderedDict()  # failures from an address, and when the last was
+        self._blame: OrderedDict[str, tuple[int, float]] = OrderedDict()  # failures by their source, and when the last was
         self._waiting = 0
         self._hasher: ThreadPoolExecutor | None = None
         self._nobody = (secrets.token_hex(16),)  # is compared with where there is no such user, so that the time does not tell
@@ -190,10 +191,11 @@ class Authenticator:
     def _failed(self, user: str, address: str) -> float:
         """Note a failure; the seconds for which its answer is held back."""
         self.failures += 1
-        count, last = self._blame.pop(address, (0, 0.0))
+        source = source_of((address,))
+        count, last = self._blame.pop(source, (0, 0.0))
         now = monotonic()
         count = count + 1 if now - last < FORGIVEN_AFTER else 1
-        self._blame[address] = count, now
+        self._blame[source] = count, now
         while len(self._blame) > MOST_ADDRESSES:
             self._blame.popitem(last=False)
         if count & (count - 1) == 0:  # the first, second, fourth ...: an attack does not fill the log

@@ -170,6 +170,13 @@ def test_failures_from_one_address_are_answered_later_and_later(no_delay: list[f
     assert len(no_delay) == 9
 
 
+def test_addresses_that_one_client_has_are_one_to_those_who_guess(no_delay: list[float]) -> None:
+    authenticator = Authenticator([User("gmq", ("secret",))])
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8::ffff:1", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"):
+        assert checked(authenticator, "gmq", "wrong", address) is None
+    assert no_delay == [0.1, 0.2, 0.4, 0.1, 0.1, 0.2], "a new address of the same network makes guessing no faster"
+
+
 def test_a_user_who_is_gone_or_has_another_secret_is_revoked_and_others_keep_their_connections() -> None:
     hashed = hash_password("b")
     authenticator = Authenticator([User("a", ("a",)), User("b", (hashed,)), User("c", ("c",), rules=(Rule(("q",), ("publish",)),))])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, Literal, Protocol
 
+from gmq.address import source_of
 from gmq.message import GmqError
 from gmq.storage.checkpoint import give_memory_back
 
@@ -19,8 +19,6 @@ MOST_PROBES: Final = 256
 """Connections to the port for probes and scrapers."""
 MOST_LINGERING: Final = 128
 """Connections that are turned away and may stay for a moment, to be told so, at the same time; others are closed at once."""
-NETWORK_BITS: Final = 64
-"""Of an IPv6 address: whoever has one nearly always has all with these."""
 MUCH: Final = 16 << 20
 """Bytes that waited after which, when none do any more, the C library is asked to return to the system what they leave behind."""
 SLACK: Final = 64 << 10
@@ -69,21 +67,6 @@ class Admission:
     def may_linger(self) -> bool:
         """Whether one more that is turned away may stay for a moment; `lingering` is to be counted by the caller."""
         return self.lingering < MOST_LINGERING
-
-
-def source_of(peer: Any) -> str:
-    """Whom an address belongs to: an IPv4 address by itself, an IPv6 address with all of its network."""
-    if not isinstance(peer, tuple) or not peer:
-        return ""
-    try:
-        address = ip_address(str(peer[0]).partition("%")[0])
-    except ValueError:
-        return str(peer[0])
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> (128 - NETWORK_BITS) << (128 - NETWORK_BITS)))
 
 
 class Holder(Protocol):
