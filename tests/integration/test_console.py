@@ -208,6 +208,14 @@ def test_a_long_payload_is_shown_in_part_until_asked_for(person: Person, wire: W
     person.sees(".payload", "the end")
 
 
+def test_a_payload_that_is_nested_very_deeply_hides_no_message(person: Person, wire: Wire) -> None:
+    depth = 100_000
+    wire.done("P", "deep", payloads=[b64(b"[" * depth + b"]" * depth), b64(b"the next")])
+    person.open(of_queue("deep"))
+    person.sees(".messages .message:nth-child(1) .payload", "[")
+    person.sees(".messages .message:nth-child(2)", "the next")
+
+
 def test_a_message_is_taken_leased_and_put_back(person: Person, wire: Wire) -> None:
     wire.done("P", "orders", payloads=[b64(b"first"), b64(b"second")])
     page = person.open(of_queue("orders"))

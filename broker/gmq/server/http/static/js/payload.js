@@ -5,6 +5,7 @@ import { bytes as size } from "./format.js";
 
 const FIRST = { text: 4096, json: 16384, hex: 1024 }; // characters, or bytes of hex, that are shown at once
 const JSON_LIMIT = 1 << 20; // bytes up to which JSON is looked for
+const DEEPEST = 32; // levels that are indented: with each level more, a few brackets would make lines too long for any memory
 const WIDTH = 16; // bytes of a line of hex
 const NAMES = { text: "Text", json: "JSON", hex: "Hex" };
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/;
@@ -43,7 +44,7 @@ function indented(text) {
   const tokens = text.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g);
   const parts = [];
   let depth = 0;
-  const line = () => parts.push("\n", "  ".repeat(depth));
+  const line = () => parts.push("\n", "  ".repeat(Math.min(depth, DEEPEST)));
   tokens.forEach((token, at) => {
     if (token === "{" || token === "[") {
       parts.push(token);
