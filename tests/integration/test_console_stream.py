@@ -22,9 +22,9 @@ LATEST = 2.0
 class Stream:
     """An open stream of events."""
 
-    def __init__(self, broker: Broker, query: str = "") -> None:
+    def __init__(self, broker: Broker, query: str = "", **headers: str) -> None:
         self.connection = http.client.HTTPConnection(broker.http, timeout=20)
-        self.connection.request("GET", f"/events{query}")
+        self.connection.request("GET", f"/events{query}", headers=headers)
         self.response = self.connection.getresponse()
 
     def event(self) -> Any:
@@ -47,8 +47,8 @@ class Stream:
 
 
 @contextmanager
-def stream(broker: Broker, query: str = "") -> Iterator[Stream]:
-    opened = Stream(broker, query)
+def stream(broker: Broker, query: str = "", **headers: str) -> Iterator[Stream]:
+    opened = Stream(broker, query, **headers)
     yield opened
     opened.close()
 
@@ -140,3 +140,25 @@ def test_streams_end_when_the_broker_stops(broker: Broker) -> None:
         while one.event() is not None:
             pass
     assert took < 5, f"the broker waited {took:.1f} s for a viewer"
+
+
+def test_a_stream_ends_with_the_session_that_it_was_opened_in(start_broker: Callable[..., Broker]) -> None:
+    broker = start_broker({"storage": {"type": "memory"}, "auth": {"user": "ann", "password": "secret"}})
+
+    def log_in() -> str:
+        reply = request(
+            broker.http, "POST", "/login", json.dumps({"user": "ann", "password": "secret"}), {"Content-Type": "application/json"}
+        )
+        return str(reply.headers["Set-Cookie"]).partition(";")[0]
+
+    cookie, other = log_in(), log_in()
+    with stream(broker, Cookie=cookie) as ours, stream(broker, Cookie=cookie) as another_tab, stream(broker, Cookie=other) as somebody_else:
+        for one in (ours, another_tab, somebody_else):
+            assert one.event()["broker"], "a page of the session sees the broker"
+        assert request(broker.http, "POST", "/logout", headers={"Cookie": cookie}).status == 204
+        for one in (ours, another_tab):
+            deadline = time.monotonic() + LATEST
+            while one.event() is not None:
+                assert time.monotonic() < deadline, "whoever logged out goes on seeing the broker"
+        for _ in range(3):
+            assert somebody_else.event()["broker"], "another session of the user goes on"

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.hdrs import ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, VARY
 
 from gmq.server.http import events
+from gmq.server.http.sessions import Sessions
 from gmq.server.hub import Hub
 
 FOLDER = Path(__file__).parent / "static"
@@ -68,10 +69,10 @@ class StaticFile:
         return web.Response(body=body, headers=headers, content_type=self._type, charset="utf-8")
 
 
-def add_routes(app: web.Application, hub: Hub) -> None:
+def add_routes(app: web.Application, hub: Hub, sessions: Sessions) -> None:
     """`/`, the files it uses, and the events that keep it up to date."""
     for path in sorted(FOLDER.rglob("*")):
         if path.suffix in CONTENT_TYPES:
             app.router.add_get(f"/static/{path.relative_to(FOLDER).as_posix()}", StaticFile(path).serve)
     app.router.add_get("/", StaticFile(FOLDER / "index.html").serve)
-    events.add_routes(app, hub)
+    events.add_routes(app, hub, sessions)

@@ -19,7 +19,9 @@ from aiohttp import web
 from gmq.access import Access
 from gmq.message import GmqError
 from gmq.server.http.doorway import GATE
+from gmq.server.http.guard import COOKIE
 from gmq.server.http.lookout import Lookout
+from gmq.server.http.sessions import Sessions
 from gmq.server.http.views import Query, Sight, View, parse_query
 from gmq.server.hub import Hub
 
@@ -70,8 +72,12 @@ class Viewer:
     def check(self) -> None:
         """End at once where the viewer's user may not see this any more."""
         if self._access is not None and not may_see(self._access, self.query):
-            self._event = None
-            self.end()
+            self.drop()
+
+    def drop(self) -> None:
+        """End at once, without what was not sent yet."""
+        self._event = None
+        self.end()
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -101,7 +107,8 @@ class Viewer:
 class Feed:
     """Looks at the broker for all viewers, as long as there are any."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, sessions: Sessions) -> None:
+        self._sessions = sessions
         self._lookout = Lookout(hub, time())
         self._viewers: set[Viewer] = set()
         self._newcomers: set[Viewer] = set()  # those who have seen nothing yet
@@ -111,7 +118,7 @@ class Feed:
         self._stopped = False
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Stream events until the viewer goes, or the broker stops."""
+        """Stream events until the viewer goes, its session ends, or the broker stops."""
         query = parse_query(request.query.items())
         gate = request.get(GATE)
         access = None if gate is None else gate.access
@@ -123,14 +130,17 @@ class Feed:
             raise GmqError("unavailable", "the broker stops")
         if len(self._viewers) >= MAX_VIEWERS:
             raise GmqError("limit", f"{MAX_VIEWERS} consoles are open, and more may not be; close one", limit="consoles")
+        viewer = Viewer(query, access)
+        with viewer.followed(), self._sessions.followed(request.cookies.get(COOKIE), viewer.drop):
+            return await self._stream(request, viewer)
+
+    async def _stream(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         await response.write(b"retry: %d\n\n" % RECONNECT)
-        viewer = Viewer(query, access)
         self._join(viewer)
         try:
-            with viewer.followed():
-                await _send(response, viewer)
+            await _send(response, viewer)
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()  # what it did not take is not to wait for it
@@ -220,8 +230,8 @@ def event_of(view: View) -> bytes:
     return b"data: %b\n\n" % _encode(view)
 
 
-def add_routes(app: web.Application, hub: Hub) -> None:
+def add_routes(app: web.Application, hub: Hub, sessions: Sessions) -> None:
     """`/events`."""
-    feed = Feed(hub)
+    feed = Feed(hub, sessions)
     app.router.add_get("/events", feed.serve, allow_head=False)
     app.on_shutdown.append(feed.stop)

@@ -34,7 +34,7 @@ def main_site(hub: Hub, hosts: Sequence[str]) -> web.Application:
     api.add_routes(app, hub)
     openapi.add_routes(app, hub)
     reference.add_routes(app, hub)
-    console.add_routes(app, hub)
+    console.add_routes(app, hub, sessions)
     login.add_routes(app, hub, sessions)
     return app
 
