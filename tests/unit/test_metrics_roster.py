@@ -99,6 +99,18 @@ def test_a_queue_that_leaves_the_rest_takes_nothing_from_it() -> None:
     assert watched.scrape() == {"..": 7}
 
 
+def test_a_scrape_that_is_given_up_makes_no_later_one_forget_the_rest() -> None:
+    watched = Watched(1)
+    watched.queues = {"a": Totals(published=1), "b": Totals(published=100)}
+    watched.scrape()
+    watched.delete("a")
+    assert watched.scrape() == {"..": 100}
+    watched.roster.begin(watched.departed)  # whose client is gone before any queue was looked at
+    assert watched.scrape() == {"b": 100, "..": 100}
+    watched.queues["new"] = Totals(published=7)
+    assert watched.scrape() == {"b": 100, "..": 107}, "what happens in the rest is seen at once"
+
+
 def test_a_delivery_that_is_taken_back_takes_nothing_from_the_counter() -> None:
     storage = MemoryStorage(Limits(), lambda _: QueuePolicy())
     storage.publish("a", [b"x"], 1, None)

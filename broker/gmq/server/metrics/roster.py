@@ -38,7 +38,7 @@ class Roster:
     there is room again, leaves there what it did so far. And what is taken back (a delivery to a client that was gone) is not counted
     twice: the counter stands until it is reached again.
 
-    A round is `begin`, `name` for each queue, and `end`.
+    A round is `begin`, `name` for each queue, and `end`; it may be given up before its end.
     """
 
     def __init__(self, most: int) -> None:
@@ -46,7 +46,7 @@ class Roster:
         self._named: dict[str, Named] = {}
         self._round = 0
         self._others: set[str] = set()  # queues of the rest
-        self._others_before: set[str] = set()
+        self._others_before: set[str] = set()  # in the last round that was ended
         self._sum = NONE  # of the rest, in this round
         self._left = NONE  # what queues that got their own series left in the rest
         self._own = NONE  # what queues that are gone had shown under their own names
@@ -57,7 +57,7 @@ class Roster:
         then, and comes back the next time.
         """
         self._round += 1
-        self._others_before, self._others = self._others, set()
+        self._others = set()
         self._sum = values_of(departed)
 
     def name(self, measure: Measure) -> Named | None:
@@ -92,6 +92,7 @@ class Roster:
             self._own = tuple(map(sub, plus(self._own, gone.shown), gone.before))
         rest = tuple(map(sub, plus(self._sum, self._left), self._own))
         self._shown = tuple(map(max, rest, self._shown))
+        self._others_before = self._others
         return self._shown, len(self._others)
 
 
