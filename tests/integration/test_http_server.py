@@ -158,6 +158,14 @@ def test_what_is_no_request_is_answered_as_a_problem_without_what_was_sent_or_wh
         assert told not in received, f"{told!r} is in {received!r}"
 
 
+def test_a_body_that_cannot_be_unpacked_is_no_failure_of_the_broker(server):
+    server.start_with({})
+    reply = request(server.http, "POST", "/v1/queues/orders/messages", b"no gzip", {"Content-Encoding": "gzip"})
+    assert (reply.status, reply.json["code"]) == (400, "bad_request"), reply
+    assert request(server.http, "GET", "/v1").status == 200, "the broker serves on"
+    assert not [record for record in server.records() if record["level"] == "error"], "a client can fill the log with failures"
+
+
 def test_with_authentication_each_request_names_the_user(server):
     server.start_with({"auth": {"user": "gmq", "password": "päss:word"}})
     reply = request(server.http, "GET", "/nothing")
