@@ -61,6 +61,8 @@ class ServerTls(Struct, frozen=True):
             raise TlsError(
                 f"tls.certificate is {_path(self.certificate)}; {key}it is no certificate in PEM with its key: {reason(error)}"
             ) from error
+        except OSError as error:  # one of them is gone since
+            raise TlsError(f"tls.certificate is {_path(self.certificate)}; it, or its key, cannot be read: {error.strerror}") from error
 
     def _load_authority(self, context: ssl.SSLContext) -> None:
         _readable("tls.client_ca", self.client_ca)
@@ -68,6 +70,8 @@ class ServerTls(Struct, frozen=True):
             context.load_verify_locations(self.client_ca)
         except ssl.SSLError as error:
             raise TlsError(f"tls.client_ca is {_path(self.client_ca)}; that file has no certificate in PEM: {reason(error)}") from error
+        except OSError as error:  # it is gone since
+            raise TlsError(f"tls.client_ca is {_path(self.client_ca)}; it cannot be read: {error.strerror}") from error
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+import gmq.tls
 from broker_process import Broker
 from certificates import Authority
 from gmq.client import BlockingClient, ConnectionFailed, Tls
+from gmq.tls import ServerTls, TlsError
 from helpers_server import environment, wait_until
 
 CLIENT = Path(sys.executable).parent / "gmqclient"
@@ -225,3 +227,23 @@ def test_files_that_cannot_be_used_are_named_before_the_start(tmp_path: Path, tl
     checked = subprocess.run([server, "--check-config", file], check=False, capture_output=True, text=True, timeout=60, env=environment())
     assert checked.returncode == 2
     assert said in checked.stderr
+
+
+@pytest.mark.parametrize("gone", ["key", "ca"])
+def test_a_file_that_goes_while_it_is_read_is_told_as_one_that_is_missing(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Any other error would end the watching of the files."""
+    certificate, key = authority.sign("broker", "127.0.0.1")
+    files = ServerTls(str(certificate), str(key), str(authority.file))
+    going = {"key": key, "ca": authority.file}[gone]
+    look = gmq.tls._readable
+
+    def look_and_lose(setting: str, file: str) -> None:
+        look(setting, file)
+        if file == str(going):
+            going.unlink()
+
+    monkeypatch.setattr(gmq.tls, "_readable", look_and_lose)
+    with pytest.raises(TlsError, match=r"^tls\..* cannot be read: No such file or directory"):
+        files.context()
