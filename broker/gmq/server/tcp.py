@@ -47,7 +47,7 @@ class Connection(Outgoing):
 
     __slots__ = (
         "_begun_at", "_checking", "_drained", "_eof", "_first", "_heard", "_hung_up", "_lines", "_lingers", "_queued", "_read_paused",
-        "_slow_reader", "_source", "_timer", "_todo", "_todo_bytes", "_weighed", "_write_paused",
+        "_slow_reader", "_source", "_timer", "_todo", "_todo_bytes", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
@@ -65,7 +65,6 @@ class Connection(Outgoing):
         self._source: str | None = None  # under what the connection was let in
         self._lingers = False  # it was turned away, and is told so
         self._slow_reader: SlowReader | None = None
-        self._weighed = False  # the hub knows of bytes that wait here
         self._heard = True  # it sent something since somebody looked
         self._begun_at: float | None = None  # when the request that is not complete began
         self._timer: asyncio.TimerHandle | None = None
