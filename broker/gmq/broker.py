@@ -381,6 +381,8 @@ class Broker:
                 waiter.end()
         if name is not None:
             self._end_wave(name, served=served)
+        elif served:
+            waiter.again = True  # those who came behind it meanwhile have not asked, and there may be more
         if waiter.again:
             waiter.again = False
             for queue in waiter.queues:
