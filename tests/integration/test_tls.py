@@ -209,6 +209,22 @@ def test_the_end_of_a_tls_connection_loses_no_request(start_broker: Start, autho
         assert client.length("orders") == 1
 
 
+def test_clients_that_do_not_answer_the_end_of_their_tls_connection_do_not_hold_up_the_brokers(
+    start_broker: Start, authority: Authority, tmp_path: Path
+) -> None:
+    files = mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))
+    broker = start_broker({"tls": files, "storage": {"type": "memory"}, "network": {"drain_timeout": 60}})
+    context = ssl.create_default_context(cafile=str(authority.file))
+    with (
+        socket.create_connection((broker.host, broker.port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as idle,
+    ):
+        idle.sendall(b'\n{"operation":"L","queue":"orders"}\n')
+        assert b'"confirmation":"Y"' in idle.recv(4096)
+        assert broker.stop(10) == 0
+        assert b"connection closed before its client took all replies" not in broker.log.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("tls", "said"),
     [

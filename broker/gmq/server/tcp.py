@@ -7,9 +7,12 @@ order only.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import structlog
@@ -447,20 +450,25 @@ class Connection(Outgoing):
         self._plain = False  # what still comes is not for the batch
         if self._timer is not None:
             self._timer.cancel()
-        if self._eof or not self._transport.can_write_eof():  # TLS here knows no half-closed connection
+        if self._eof:
             self._transport.close()
         if self._transport.is_closing():
             return
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:  # TLS here knows no half-closed connection
+            self._transport.close()
         self._timer = self._loop.call_later(DRAIN_SECONDS, self._check_sent, self._transport.get_write_buffer_size(), self._loop.time())
 
     def _check_sent(self, left: int, since: float) -> None:
         """Close when all is sent, or when the client has not taken any of it for the time that a request may take."""
         now, still = self._loop.time(), self._transport.get_write_buffer_size()
         if not still:
+            if self._transport.is_closing():
+                end_reading(self._transport)
             self._transport.close()
         elif still == left and now - since >= self._hub.request_timeout:
             self.let_go("write_timeout")
@@ -481,3 +489,11 @@ class Connection(Outgoing):
         self._hub.admission.lingering += 1
         self._transport.write(protocol.encode_reply(protocol.Reply("", confirmation="N", error=error.text, code=error.code)))
         self._hang_up()
+
+
+def end_reading(transport: asyncio.Transport) -> None:
+    """Let a connection with TLS end that is closed and whose client does not answer that: as if the client had sent its end of file."""
+    known = transport.get_extra_info("socket")
+    if known is not None:
+        with suppress(OSError), socket.socket(fileno=os.dup(known.fileno())) as one:
+            one.shutdown(socket.SHUT_RD)
