@@ -85,6 +85,9 @@ class Connection(Outgoing):
             self._turn_away(error)
             return
         hub.connections.add(self)
+        if hub.broker.draining:  # a handshake of TLS took so long
+            self.finish()
+            return
         self._slow_reader = None if hub.write_timeout is None else SlowReader(self._transport, hub.write_timeout, self.let_go)
         if hub.authenticator.required:
             peer = self._transport.get_extra_info("peername")
