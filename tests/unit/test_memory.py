@@ -11,6 +11,7 @@ from itertools import count
 
 import pytest
 
+from gmq.broker import Broker, Waiter
 from gmq.message import KEY_COST, Limits, Options, QueuePolicy
 from gmq.storage.memory import MemoryStorage
 
@@ -125,3 +126,18 @@ def test_leases_that_end_ever_earlier_and_are_settled_take_no_memory() -> None:
         await storage.close()
 
     asyncio.run(lease_and_settle())
+
+
+def test_takes_whose_clients_went_away_take_no_memory() -> None:
+    async def come_and_go() -> None:
+        broker = Broker(MemoryStorage(Limits(), lambda _: QueuePolicy()), Limits())
+        with traced() as taken:
+            for _ in range(COUNT):
+                waiter = broker.subscribe(["orders"], 1, None, 60)
+                assert isinstance(waiter, Waiter)
+                waiter.future.cancel()
+                del waiter
+                await asyncio.sleep(0)
+            assert taken() < 50 * COUNT, "what waited stays until its time would have been up"
+
+    asyncio.run(come_and_go())
