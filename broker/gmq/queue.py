@@ -295,6 +295,7 @@ class Queue(Stock):
 
     def set_policy(self, policy: QueuePolicy, capacity: int, now: int) -> None:
         """Replace the policy; `capacity` is the broker's own limit of messages."""
+        self._used = now
         self._set_policy(policy, capacity, now)
         if self._recorder is not None:
             self._recorder.policy_set(self)
