@@ -418,6 +418,7 @@ class Broker:
         if ended is not None:
             self._waiters -= 1
             waiter.stop()  # its client may be gone
+            self.storage.waited_until_now(waiter.queues)
         for name in waiter.queues:
             line = self._waiting.get(name)
             if line is not None:

@@ -307,6 +307,10 @@ class Queue(Stock):
         self._open = None
         self.due = min(self.due, self._idle_at(now))
 
+    def use(self, now: int) -> None:
+        """Count as used now, though nothing was done."""
+        self._used = now
+
     def idle(self, now: int) -> bool:
         """Whether the policy says that this queue, empty and unused for so long, should go."""
         return self.policy.expires is not None and not self.messages and not self._keys and now >= self._idle_at(now)

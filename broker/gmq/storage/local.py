@@ -138,6 +138,13 @@ class LocalStorage(Storage):
                 return taken
         return Taken("")
 
+    def waited_until_now(self, queues: Sequence[str]) -> None:
+        now = self._clock()
+        for name in queues:
+            queue = self._queues.get(name)
+            if queue is not None:
+                queue.use(now)
+
     def undo(self, taken: Taken) -> None:
         if self._suspended:
             return
@@ -403,6 +410,8 @@ class LocalStorage(Storage):
         for name in dict.fromkeys(due):
             queue = self._queues[name]
             queue.alarm = NEVER
+            if name in self.waited():
+                queue.use(now)
             queue.advance(now)
             self._done(queue)
             if queue.idle(now):
