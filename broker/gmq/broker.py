@@ -65,6 +65,11 @@ class Waiter:
         """Let the wait end by itself after `wait` seconds."""
         self._timer = asyncio.get_running_loop().call_later(wait, self.end)
 
+    def stop(self) -> None:
+        """Let it not end by itself any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def end(self) -> None:
         """End the wait with what there is: nothing, or what the take under way gets."""
         if self.asking:
@@ -74,8 +79,7 @@ class Waiter:
 
     def finish(self, result: Taken | BaseException) -> bool:
         """Give the result; False when the wait is over already."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self.stop()
         if self.future.done():
             return False
         if isinstance(result, Taken):
@@ -381,6 +385,8 @@ class Broker:
                 waiter.end()
         if name is not None:
             self._end_wave(name, served=served)
+        elif served:
+            waiter.again = True  # those who came behind it meanwhile have not asked, and there may be more
         if waiter.again:
             waiter.again = False
             for queue in waiter.queues:
@@ -411,6 +417,8 @@ class Broker:
         """Take a consumer out of the lines it waits in; its wait has `ended` when its future is done."""
         if ended is not None:
             self._waiters -= 1
+            waiter.stop()  # its client may be gone
+            self.storage.waited_until_now(waiter.queues)
         for name in waiter.queues:
             line = self._waiting.get(name)
             if line is not None:

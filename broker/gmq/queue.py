@@ -295,6 +295,7 @@ class Queue(Stock):
 
     def set_policy(self, policy: QueuePolicy, capacity: int, now: int) -> None:
         """Replace the policy; `capacity` is the broker's own limit of messages."""
+        self._used = now
         self._set_policy(policy, capacity, now)
         if self._recorder is not None:
             self._recorder.policy_set(self)
@@ -305,6 +306,10 @@ class Queue(Stock):
         self._ttl = None if policy.ttl is None else milliseconds(policy.ttl)
         self._open = None
         self.due = min(self.due, self._idle_at(now))
+
+    def use(self, now: int) -> None:
+        """Count as used now, though nothing was done."""
+        self._used = now
 
     def idle(self, now: int) -> bool:
         """Whether the policy says that this queue, empty and unused for so long, should go."""

@@ -246,3 +246,14 @@ def test_an_idle_empty_queue_vanishes_when_its_policy_says_so(wire: Wire, other:
     assert wire.take(name) == b"x"
     assert wire.take(f"{queue}-clock", wait=10) == b"x"
     assert wire.refused("I", name)["code"] == "not_found"
+
+
+def test_a_queue_whose_policy_is_set_has_all_of_the_time_before_it_vanishes(wire: Wire, other: Wire, queue: str) -> None:
+    wire.publish(queue, b"x")
+    assert wire.take(queue) == b"x"
+    wire.publish(f"{queue}-clock", b"x", delay=1.2)
+    assert wire.take(f"{queue}-clock", wait=10) == b"x"
+    wire.done("Y", queue, policy={"expires": 1, "lease": 5})
+    for _ in range(3):
+        assert other.done("L", f"{queue}-clock")["payload"] == "0"
+        assert wire.done("I", queue)["policy"] == {"expires": 1, "lease": 5}, "the queue went with the policy that it was just given"

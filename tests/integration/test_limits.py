@@ -345,6 +345,15 @@ def test_replies_that_wait_for_a_commit_are_bounded(start: START) -> None:
             assert client.read()["count"] == 64
 
 
+def test_a_reply_that_waited_for_a_commit_and_was_sent_does_not_count_any_more(start: START) -> None:
+    broker = start(storage={"type": "filesystem"})
+    with connect(broker) as consumer, connect(broker) as producer:
+        consumer.send("S", "a", wait=30)
+        producer.publish("a", bytes(256 << 10))
+        assert consumer.read()["count"] == 1
+        wait_until(lambda: metric(broker, "gmq_buffered_bytes") == 0, "a client that has read all of its replies holds nothing", 5)
+
+
 @pytest.mark.parametrize(("size", "problem"), [(1 << 20, "it must be at least"), (1, "limits.buffered")])
 def test_room_for_bytes_that_wait_is_enough_for_requests_of_the_largest_size(tmp_path: Any, size: int, problem: str) -> None:
     file = tmp_path / "gmq.json"

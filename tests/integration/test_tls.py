@@ -211,6 +211,54 @@ def test_the_end_of_a_tls_connection_loses_no_request(start_broker: Start, autho
         assert client.length("orders") == 1
 
 
+def test_clients_that_do_not_answer_the_end_of_their_tls_connection_do_not_hold_up_the_brokers(
+    start_broker: Start, authority: Authority, tmp_path: Path
+) -> None:
+    files = mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))
+    broker = start_broker({"tls": files, "storage": {"type": "memory"}, "network": {"drain_timeout": 60}})
+    context = ssl.create_default_context(cafile=str(authority.file))
+    with (
+        socket.create_connection((broker.host, broker.port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as idle,
+    ):
+        idle.sendall(b'\n{"operation":"L","queue":"orders"}\n')
+        assert b'"confirmation":"Y"' in idle.recv(4096)
+        assert broker.stop(10) == 0
+        assert b"connection closed before its client took all replies" not in broker.log.read_bytes()
+
+
+def test_a_client_whose_handshake_ends_while_the_broker_drains_does_not_hold_up_the_end(
+    start_broker: Start, authority: Authority, tmp_path: Path
+) -> None:
+    files = mounted(tmp_path / "tls", authority.sign("broker", "127.0.0.1"))
+    broker = start_broker({"tls": files, "storage": {"type": "memory"}, "network": {"drain_timeout": 60}})
+    assert broker.process is not None
+    context = ssl.create_default_context(cafile=str(authority.file))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    late = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with (
+        socket.create_connection((broker.host, broker.port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as busy,
+        socket.create_connection((broker.host, broker.port), 20) as shaking,
+    ):
+        large = b'{"operation":"P","queue":"large","payload":"%b"}\n' % (b"AAAA" * 300_000)
+        busy.sendall(b"\n" + large * 4 + b'{"operation":"K","queue":"large","count":4}\n' * 8)  # more than the system keeps on its way
+        received = b""
+        while received.count(b"\n") < 5:
+            received += busy.recv(1 << 16)
+        with pytest.raises(ssl.SSLWantReadError):
+            late.do_handshake()
+        shaking.sendall(outgoing.read())
+        incoming.write(shaking.recv(1 << 16))
+        broker.process.terminate()
+        wait_until(lambda: b'"draining"' in broker.log.read_bytes(), "the broker drains")
+        late.do_handshake()
+        shaking.sendall(outgoing.read())
+        received += b"".join(iter(lambda: busy.recv(1 << 20), b""))
+        assert received.count(b"\n") == 12, "a client that reads on gets all its replies"
+        assert broker.process.wait(10) == 0
+
+
 @pytest.mark.parametrize(
     ("tls", "said"),
     [

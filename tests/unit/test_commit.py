@@ -341,3 +341,22 @@ def test_takes_for_consumers_that_wait_are_begun_together_and_no_one_is_forgotte
             assert (await consumer.read())["count"] == 1
 
     run(storage, scenario)
+
+
+def test_who_begins_to_wait_while_a_take_is_under_way_gets_what_that_left() -> None:
+    storage = LateStorage()
+
+    async def scenario(connect: Callable[[], Awaitable[Client]]) -> None:
+        first, second = await connect(), await connect()
+        first.send({"operation": "P", "queue": "orders", "payloads": ["YQ==", "Yg=="]})
+        assert (await first.read())["operation"] == "P"
+        storage.held = []
+        first.send({**TAKE, "wait": 20})
+        await storage.holding(1)
+        second.send({**TAKE, "wait": 20, "tag": "w"}, {**LENGTH, "tag": "l"})
+        assert (await second.read())["tag"] == "l"
+        (answer,), storage.held = storage.held, None
+        answer()
+        assert [(await consumer.read())["payload"] for consumer in (first, second)] == ["YQ==", "Yg=="]
+
+    run(storage, scenario)

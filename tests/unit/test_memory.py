@@ -11,6 +11,7 @@ from itertools import count
 
 import pytest
 
+from gmq.broker import Broker, Waiter
 from gmq.message import KEY_COST, Limits, Options, QueuePolicy
 from gmq.storage.memory import MemoryStorage
 
@@ -98,3 +99,45 @@ def test_giving_back_what_emptied_a_queue_leaves_the_queue_what_it_was() -> None
     assert storage.info("orders").policy == QueuePolicy(lease=7), "the queue was replaced by a new one"
     assert storage.take(["orders"], 1, 100, None).messages()[0].id == first
     assert storage.publish("orders", [b"y"], 1, None)[0] > first, "an id was used again"
+
+
+def test_what_was_to_happen_in_queues_that_are_gone_takes_no_memory() -> None:
+    async def come_and_go() -> None:
+        storage = MemoryStorage(Limits(), lambda _: QueuePolicy(expires=86_400))
+        with traced() as taken:
+            for number in range(COUNT):
+                storage.create(f"replies-{number}", None)
+                storage.delete(f"replies-{number}")
+            assert taken() < 50 * COUNT, "queues that were deleted leave something behind until they would have expired"
+        await storage.close()
+
+    asyncio.run(come_and_go())
+
+
+def test_leases_that_end_ever_earlier_and_are_settled_take_no_memory() -> None:
+    async def lease_and_settle() -> None:
+        storage = MemoryStorage(Limits(), lambda _: QueuePolicy())
+        with traced() as taken:
+            for number in range(COUNT):
+                storage.publish("orders", [b"x"], 1, None)
+                storage.acknowledge(storage.take(["orders"], 1, 100, 86_400_000 - 1000 * number).receipts or ())
+            await asyncio.sleep(0)  # the loop lets go of timers that were cancelled
+            assert taken() < 50 * COUNT, "leases that were settled leave something behind until they would have ended"
+        await storage.close()
+
+    asyncio.run(lease_and_settle())
+
+
+def test_takes_whose_clients_went_away_take_no_memory() -> None:
+    async def come_and_go() -> None:
+        broker = Broker(MemoryStorage(Limits(), lambda _: QueuePolicy()), Limits())
+        with traced() as taken:
+            for _ in range(COUNT):
+                waiter = broker.subscribe(["orders"], 1, None, 60)
+                assert isinstance(waiter, Waiter)
+                waiter.future.cancel()
+                del waiter
+                await asyncio.sleep(0)
+            assert taken() < 50 * COUNT, "what waited stays until its time would have been up"
+
+    asyncio.run(come_and_go())

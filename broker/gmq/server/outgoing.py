@@ -57,7 +57,7 @@ class Outgoing(asyncio.Protocol):
 
     __slots__ = (
         "_batched", "_blocker", "_dispatcher", "_ended", "_framing", "_held", "_held_back", "_hub", "_loop", "_lost", "_order", "_out",
-        "_out_bytes", "_plain", "_served", "_slots", "_tagged", "_transport", "_turn",
+        "_out_bytes", "_plain", "_served", "_slots", "_tagged", "_transport", "_turn", "_weighed",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
@@ -76,6 +76,7 @@ class Outgoing(asyncio.Protocol):
         self._order = Order()  # of those that the storage has not answered
         self._held = 0  # bytes of the slots
         self._held_back = False  # there are too many of them for more requests to be served
+        self._weighed = False  # the hub knows of bytes that wait here
         self._plain = False  # the last requests were plain, and the next ones may be served in a batch
         self._batched = False  # some are waiting for that
         self._ended = False  # nothing more is to be expected from the client
@@ -242,6 +243,8 @@ class Outgoing(asyncio.Protocol):
         else:
             self._write(slot.data)
             self._count(slot.items, slot.begun)
+        if self._weighed:
+            self._weigh()  # nothing else may happen here for long
 
     def _count(self, items: Sequence[Item], begun: float) -> None:
         """The replies to these requests have left."""

@@ -7,9 +7,12 @@ order only.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import structlog
@@ -47,7 +50,7 @@ class Connection(Outgoing):
 
     __slots__ = (
         "_begun_at", "_checking", "_drained", "_eof", "_first", "_heard", "_hung_up", "_lines", "_lingers", "_queued", "_read_paused",
-        "_slow_reader", "_source", "_timer", "_todo", "_todo_bytes", "_weighed", "_write_paused",
+        "_slow_reader", "_source", "_timer", "_todo", "_todo_bytes", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
@@ -65,7 +68,6 @@ class Connection(Outgoing):
         self._source: str | None = None  # under what the connection was let in
         self._lingers = False  # it was turned away, and is told so
         self._slow_reader: SlowReader | None = None
-        self._weighed = False  # the hub knows of bytes that wait here
         self._heard = True  # it sent something since somebody looked
         self._begun_at: float | None = None  # when the request that is not complete began
         self._timer: asyncio.TimerHandle | None = None
@@ -83,6 +85,9 @@ class Connection(Outgoing):
             self._turn_away(error)
             return
         hub.connections.add(self)
+        if hub.broker.draining:  # a handshake of TLS took so long
+            self.finish()
+            return
         self._slow_reader = None if hub.write_timeout is None else SlowReader(self._transport, hub.write_timeout, self.let_go)
         if hub.authenticator.required:
             peer = self._transport.get_extra_info("peername")
@@ -448,20 +453,25 @@ class Connection(Outgoing):
         self._plain = False  # what still comes is not for the batch
         if self._timer is not None:
             self._timer.cancel()
-        if self._eof or not self._transport.can_write_eof():  # TLS here knows no half-closed connection
+        if self._eof:
             self._transport.close()
         if self._transport.is_closing():
             return
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:  # TLS here knows no half-closed connection
+            self._transport.close()
         self._timer = self._loop.call_later(DRAIN_SECONDS, self._check_sent, self._transport.get_write_buffer_size(), self._loop.time())
 
     def _check_sent(self, left: int, since: float) -> None:
         """Close when all is sent, or when the client has not taken any of it for the time that a request may take."""
         now, still = self._loop.time(), self._transport.get_write_buffer_size()
         if not still:
+            if self._transport.is_closing():
+                end_reading(self._transport)
             self._transport.close()
         elif still == left and now - since >= self._hub.request_timeout:
             self.let_go("write_timeout")
@@ -482,3 +492,11 @@ class Connection(Outgoing):
         self._hub.admission.lingering += 1
         self._transport.write(protocol.encode_reply(protocol.Reply("", confirmation="N", error=error.text, code=error.code)))
         self._hang_up()
+
+
+def end_reading(transport: asyncio.Transport) -> None:
+    """Let a connection with TLS end that is closed and whose client does not answer that: as if the client had sent its end of file."""
+    known = transport.get_extra_info("socket")
+    if known is not None:
+        with suppress(OSError), socket.socket(fileno=os.dup(known.fileno())) as one:
+            one.shutdown(socket.SHUT_RD)

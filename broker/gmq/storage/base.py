@@ -128,6 +128,9 @@ class Storage(ABC):
         `lease` is None to remove them, a length to hide them for, or POLICY_LEASE. With nothing there the result is empty and its queue "".
         """
 
+    def waited_until_now(self, queues: Sequence[str]) -> None:  # noqa: B027  # for most there is nothing to do
+        """A consumer that waited for these queues does so no more: they were in use."""
+
     @abstractmethod
     def undo(self, taken: Taken) -> None:
         """Give back, to their old places, messages whose reply did not leave; they count as never delivered."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import cast
 
 from gmq.clock import steady_clock
@@ -35,6 +35,8 @@ WHOLE_COST = 75
 """Bytes that a ready message takes more where it is not plain: it has a priority, headers or a time to live, or it came back."""
 RETURNED_COST = 80
 """Bytes that one takes more that came back from a lease or a delay."""
+SPARE_ALARMS = 64
+"""How many alarms that mean nothing any more may be kept beside as many as there are queues, and as many again."""
 
 
 class LocalStorage(Storage):
@@ -135,6 +137,13 @@ class LocalStorage(Storage):
             if taken.entries:
                 return taken
         return Taken("")
+
+    def waited_until_now(self, queues: Sequence[str]) -> None:
+        now = self._clock()
+        for name in queues:
+            queue = self._queues.get(name)
+            if queue is not None:
+                queue.use(now)
 
     def undo(self, taken: Taken) -> None:
         if self._suspended:
@@ -352,7 +361,14 @@ class LocalStorage(Storage):
         if queue.due < queue.alarm:
             queue.alarm = queue.due
             heappush(self._alarms, (queue.due, queue.number, queue.name))
+            if len(self._alarms) > 2 * len(self._queues) + SPARE_ALARMS:
+                self._sweep_alarms()
             self._set_timer()
+
+    def _sweep_alarms(self) -> None:
+        """Keep one alarm for each queue: the others are of queues that are gone, or have an earlier one."""
+        self._alarms = [(queue.alarm, queue.number, queue.name) for queue in self._queues.values() if queue.alarm != NEVER]
+        heapify(self._alarms)
 
     def _bury(self, queue: Queue) -> None:
         letters, queue.outbox = queue.outbox, []
@@ -394,6 +410,8 @@ class LocalStorage(Storage):
         for name in dict.fromkeys(due):
             queue = self._queues[name]
             queue.alarm = NEVER
+            if name in self.waited():
+                queue.use(now)
             queue.advance(now)
             self._done(queue)
             if queue.idle(now):
