@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -308,6 +309,27 @@ def test_nonsense_in_the_arguments_is_told_at_once() -> None:
     for nonsense in ({"user": "me"}, {"connections": 0}, {"request_timeout": 0}, {"backoff": (1, 0.5)}, {"address": "a:b"}):
         with pytest.raises(ValueError):  # noqa: PT011  # each has its own text
             Client(**nonsense)
+
+
+@pytest.mark.parametrize("endless", [math.inf, math.nan])
+def test_a_time_that_json_cannot_say_is_refused_and_not_left_out(shared_broker: Any, queue: str, endless: float) -> None:
+    async def test(client: Client) -> None:
+        await client.publish(queue, "1")
+        for ask in (
+            lambda: client.take(queue, lease=endless),
+            lambda: client.take_many(queue, count=2, lease=endless),
+            lambda: client.take(queue, wait=endless),
+            lambda: client.publish(queue, "2", delay=endless),
+            lambda: client.publish_many(queue, ["2"], ttl=endless),
+            lambda: client.put_back("a receipt", delay=endless),
+            lambda: client.extend("a receipt", endless),
+            lambda: client.set_policy(queue, QueuePolicy(ttl=endless)),
+        ):
+            with pytest.raises(ValueError, match="finite"):
+                await ask()
+        assert await client.length(queue) == 1, "a request went out without the time that was asked for"
+
+    run(shared_broker.address, test)
 
 
 def test_pauses_between_attempts_grow_to_a_bound() -> None:

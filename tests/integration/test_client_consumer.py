@@ -229,7 +229,7 @@ def test_a_consumer_that_does_not_follow_tells_of_a_lost_broker(broker: Any, que
     run(broker.address, test, request_timeout=0.1)
 
 
-@pytest.mark.parametrize("nonsense", [{"lease": True}, {"lease": 0}, {"wait": 0}])
+@pytest.mark.parametrize("nonsense", [{"lease": True}, {"lease": 0}, {"lease": float("inf")}, {"wait": 0}])
 def test_a_consumer_needs_a_lease_and_patience(nonsense: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"it must be|must be above"):
         Client().consume("q", **nonsense)

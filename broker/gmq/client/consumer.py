@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Sequence
 from types import TracebackType
@@ -51,7 +52,7 @@ class Consumer:
         self, client: Client, registry: set[Consumer], queue: str | Sequence[str], *, lease: float, prefetch: int, wait: float, follow: bool
     ) -> None:
         """`registry` lists the consumers that hold something. The rest is as for Client.consume. Raises ValueError."""
-        if isinstance(lease, bool) or not lease > 0:
+        if isinstance(lease, bool) or not 0 < lease < math.inf:
             raise ValueError(f"lease is {lease!r}; it must be a number of seconds above 0, so that it can be extended in time")
         if follow and not wait > 0:
             raise ValueError(f"wait is {wait!r}; to follow a queue it must be above 0")
