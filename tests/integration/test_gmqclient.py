@@ -392,6 +392,15 @@ def test_a_policy_is_shown_and_set(client: Run, queue: str) -> None:
     assert client("policy", queue, '{"lease":"x"}').returncode == 2
 
 
+def test_a_misspelled_policy_is_refused_and_leaves_the_old_one(client: Run, queue: str) -> None:
+    client("publish", queue, "x")
+    client("policy", queue, '{"max_deliveries":5}')
+    misspelled = client("policy", queue, '{"max_delivery":3}')
+    assert misspelled.returncode == 2
+    assert b"max_delivery" in misspelled.stderr
+    assert json.loads(client("policy", queue).stdout) == {"max_deliveries": 5}, "a misspelled policy replaced the good one by nothing"
+
+
 # load and dump
 
 

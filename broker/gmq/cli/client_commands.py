@@ -26,12 +26,11 @@ from gmq.client import (
     Message,
     OutcomeUnknown,
     QueueCounts,
-    QueuePolicy,
     Tls,
     Unavailable,
 )
 from gmq.client.link import Backoff
-from gmq.message import MAX_WAIT
+from gmq.message import MAX_WAIT, QueuePolicy
 
 
 def run(options: Namespace) -> int:
@@ -136,7 +135,7 @@ def policy(client: BlockingClient, options: Namespace) -> int:
         effective = client.info(options.queue).policy
     else:
         try:
-            wanted = msgspec.json.decode(options.policy, type=QueuePolicy)
+            wanted = msgspec.json.decode(options.policy, type=QueuePolicy)  # that of the domain, which refuses unknown members
         except msgspec.DecodeError as error:
             raise Failure(f"{options.policy!r} is no policy: {error}", Exit.USAGE) from error
         effective = client.set_policy(options.queue, wanted)
