@@ -357,11 +357,18 @@ def test_what_is_no_broker_is_told_from_one() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_is_closed_says_so(shared_broker: Any, queue: str) -> None:
+def test_a_client_that_is_closed_says_so_and_connects_no_more(shared_broker: Any, queue: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Client(shared_broker.address) as client:
-            pass
-        with pytest.raises(ConnectionFailed, match="closed"):
-            await client.length(queue)
+            await client.publish(queue, "1")
+        for ask in (
+            lambda: client.length(queue),
+            lambda: client.take(queue, wait=1),
+            lambda: client.take(queue, lease=30, wait=1),
+            client.connect,
+        ):
+            with pytest.raises(ConnectionFailed, match="closed"):
+                await ask()
 
     asyncio.run(main())
+    assert "tries again" not in caplog.text, "a closed client does not try again"

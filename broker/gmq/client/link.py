@@ -14,6 +14,8 @@ from gmq.client.errors import ConnectionFailed, LimitReached, Unavailable
 
 log = logging.getLogger("gmq.client")
 
+CLOSED = "the client is closed"
+
 Opener = Callable[[], Awaitable[Connection]]
 """Makes one attempt to connect; raises ConnectionFailed or RequestRefused."""
 
@@ -58,6 +60,7 @@ class Link:
         """
         if self._connection and self._connection.usable:
             return self._connection
+        self._refuse_when_closed()
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect_until_it_works())
         connecting = self._connecting
@@ -110,11 +113,11 @@ class Link:
                 try:
                     return await self.connect()
                 except (ConnectionFailed, LimitReached, Unavailable) as error:
+                    self._refuse_when_closed()
                     if self.trouble is None:
                         log.warning("%s; tries again", error)  # once for each time that it is away
                     self.trouble = error
                     self._failures += 1
-                    self._refuse_when_closed()
         except asyncio.CancelledError:
             self._refuse_when_closed()
             raise
@@ -126,4 +129,4 @@ class Link:
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise ConnectionFailed("the client is closed")
+            raise ConnectionFailed(CLOSED)
