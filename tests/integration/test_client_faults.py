@@ -263,6 +263,21 @@ def test_a_connection_that_is_cut_comes_back(shared_broker: Any, queue: str) -> 
     through_proxy(shared_broker, test)
 
 
+def test_connecting_again_makes_no_connection_beside_the_first(shared_broker: Any, queue: str) -> None:
+    async def main() -> None:
+        async with proxied(shared_broker) as proxy:
+            client = Client(proxy.address)
+            await asyncio.gather(client.connect(), client.connect(), client.length(queue))
+            await client.connect()
+            await client.length(queue)
+            await client.close()
+            async with asyncio.timeout(10):
+                while proxy.open:  # noqa: ASYNC110  # connections that nobody closes stay
+                    await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_requests_wait_for_a_broker_that_comes_back(broker: Any, queue: str) -> None:
     async def test(client: Client) -> None:
         await client.publish(queue, "x")

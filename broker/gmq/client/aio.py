@@ -103,7 +103,7 @@ class Client:
         await self.close()
 
     async def connect(self) -> None:
-        """Make one attempt to connect, to learn at once that the address or the credentials are wrong.
+        """Make one attempt to connect, to learn at once that the address or the credentials are wrong; none where there is a connection.
 
         Without it the first request connects. Raises ConnectionFailed, or RequestRefused (Unauthorized).
         """

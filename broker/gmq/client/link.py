@@ -74,12 +74,17 @@ class Link:
                 self._connecting = None
 
     async def connect(self) -> Connection:
-        """Make one attempt to connect. Raises ConnectionFailed or RequestRefused."""
+        """Make one attempt to connect, unless there is a connection. Raises ConnectionFailed or RequestRefused."""
         self._refuse_when_closed()
+        if self._connection and self._connection.usable:
+            return self._connection
         connection = await self._opener()
         if self._closed:
             await connection.close()
             self._refuse_when_closed()
+        if (other := self._connection) and other.usable:  # of an attempt at the same time, and perhaps in use
+            await connection.close()
+            return other
         self._connection = connection
         self.trouble = None
         return connection
