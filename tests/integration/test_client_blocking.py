@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -110,3 +112,31 @@ def test_closing_a_blocking_client_ends_its_thread(shared_broker: Any, queue: st
         client.length(queue)
     with pytest.raises(ValueError, match="is no address"):
         BlockingClient("a:b")
+
+
+FORKED = """
+import os, signal, sys
+from gmq.client import BlockingClient, ConnectionFailed
+
+with BlockingClient(sys.argv[1]) as client:
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        messages = iter(client.consume("forked"))
+        for ask in (lambda: client.length("forked"), lambda: next(messages)):
+            try:
+                ask()
+            except ConnectionFailed as error:
+                print(error, flush=True)
+    else:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print("the child ended with", code, "and the parent goes on with", client.length("forked"))
+"""
+
+
+def test_a_forked_process_is_told_that_the_client_is_not_its_own(shared_broker: Any) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED, shared_broker.address], capture_output=True, text=True, timeout=60, check=False)
+    told = "the client belongs to the process that this one was forked from\n"
+    assert done.stdout == f"{told}{told}the child ended with 0 and the parent goes on with 0\n", (
+        "a call in a forked process hung, or did harm"
+    )

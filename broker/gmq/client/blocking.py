@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from gmq.client.aio import Client
 from gmq.client.consumer import Consumer
 from gmq.client.errors import ConnectionFailed
+from gmq.client.link import CLOSED
 from gmq.client.tls import Tls
 from gmq.client.wire import Message
 
@@ -31,7 +32,7 @@ class LoopThread:
     @property
     def can_wait(self) -> bool:
         """Whether the caller may wait for something to be run: the loop lives, and the caller is not in it."""
-        return not self._loop.is_closed() and threading.current_thread() is not self._thread
+        return self._thread.is_alive() and threading.current_thread() is not self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled."""
@@ -43,10 +44,10 @@ class LoopThread:
             raise
 
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
-        """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped."""
-        if self._loop.is_closed():
+        """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped, or is another process's."""
+        if not self._thread.is_alive():  # a fork has no other threads than the one that forked
             coroutine.close()
-            raise ConnectionFailed("the client is closed")
+            raise ConnectionFailed(CLOSED if self._loop.is_closed() else "the client belongs to the process that this one was forked from")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, function: Callable[[], None]) -> None:
@@ -92,6 +93,8 @@ class BlockingClient:
                     print(message.text)
 
     A call that is interrupted (KeyboardInterrupt) is cancelled, with what that means for `Client`.
+
+    A process that is forked off needs a client of its own: to it, a client that was used before the fork raises ConnectionFailed.
     """
 
     def __init__(
@@ -139,7 +142,7 @@ class BlockingClient:
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None
-        if thread:
+        if thread and thread.can_wait:  # else a fork of our process closes, and the connections are not its own
             try:
                 thread.run(self._client.close())
             finally:
@@ -177,7 +180,7 @@ class BlockingClient:
     def _loop_thread(self) -> LoopThread:
         with self._lock:
             if self._closed:
-                raise ConnectionFailed("the client is closed")
+                raise ConnectionFailed(CLOSED)
             self._thread = self._thread or LoopThread()
             return self._thread
 
