@@ -140,3 +140,20 @@ def test_a_forked_process_is_told_that_the_client_is_not_its_own(shared_broker: 
     assert done.stdout == f"{told}{told}the child ended with 0 and the parent goes on with 0\n", (
         "a call in a forked process hung, or did harm"
     )
+
+
+LEFT_OPEN = """
+import sys
+from gmq.client import BlockingClient
+
+client = BlockingClient(sys.argv[1])
+client.publish(sys.argv[2], "x")
+messages = iter(client.consume(sys.argv[2]))
+print(next(messages).text)
+"""
+
+
+def test_a_program_that_closes_nothing_ends(shared_broker: Any, queue: str) -> None:
+    program = [sys.executable, "-c", LEFT_OPEN, shared_broker.address, queue]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")

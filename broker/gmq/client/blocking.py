@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
@@ -32,7 +33,8 @@ class LoopThread:
     @property
     def can_wait(self) -> bool:
         """Whether the caller may wait for something to be run: the loop lives, and the caller is not in it."""
-        return self._thread.is_alive() and threading.current_thread() is not self._thread
+        runs = self._thread.is_alive() and not sys.is_finalizing()  # an interpreter that ends lets such threads run no more
+        return runs and threading.current_thread() is not self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled."""
