@@ -97,6 +97,12 @@ def test_another_thread_stops_a_blocking_consumer(blocking: BlockingClient, queu
         stopper.join()
 
 
+def test_stopping_a_consumer_of_a_closed_client_does_nothing(shared_broker: Any, queue: str) -> None:
+    with BlockingClient(shared_broker.address) as client, client.consume(queue) as messages:
+        pass
+    messages.stop()  # as a signal handler does that is still installed
+
+
 def test_closing_a_blocking_client_ends_its_thread(shared_broker: Any, queue: str) -> None:
     with BlockingClient(shared_broker.address) as client:
         assert client.length(queue) == 0

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -53,8 +54,9 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have the loop call a function soon; do not wait for it."""
-        self._loop.call_soon_threadsafe(function)
+        """Have the loop call a function soon; do not wait for it. A loop that was stopped does not call it."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(function)
 
     def stop(self) -> None:
         """End the loop and its thread."""
