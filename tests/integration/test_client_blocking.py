@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from gmq.client import (
     ConnectionFailed,
     StaleReceipt,
 )
+from gmq.client.blocking import LoopThread
 
 
 @pytest.fixture
@@ -95,6 +98,33 @@ def test_another_thread_stops_a_blocking_consumer(blocking: BlockingClient, queu
         stopper.start()
         assert list(messages) == []
         stopper.join()
+
+
+def test_a_call_that_meets_the_end_of_the_loop_is_told_and_not_forgotten() -> None:
+    running, ending, may_end = threading.Event(), threading.Event(), threading.Event()
+
+    async def wait_until_cancelled() -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            may_end.wait()
+
+    thread = LoopThread()
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(thread.run, wait_until_cancelled())
+        running.wait()
+        stopping = pool.submit(thread.stop)
+        ending.wait()
+        try:
+            with pytest.raises(ConnectionFailed, match="closed"):
+                thread.submit(asyncio.Event().wait())
+        finally:
+            may_end.set()
+        with pytest.raises(ConnectionFailed, match="closed"):
+            early.result()
+        stopping.result()
 
 
 def test_stopping_a_consumer_of_a_closed_client_does_nothing(shared_broker: Any, queue: str) -> None:

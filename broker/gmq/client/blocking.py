@@ -7,7 +7,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -28,30 +28,40 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.RLock()  # the garbage collector may close a consumer in the thread that holds it
+        self._stopped = False
         self._thread = threading.Thread(target=self._main, name="gmq-client", daemon=True)
         self._thread.start()
 
     @property
     def can_wait(self) -> bool:
         """Whether the caller may wait for something to be run: the loop lives, and the caller is not in it."""
-        runs = self._thread.is_alive() and not sys.is_finalizing()  # an interpreter that ends lets such threads run no more
+        runs = (
+            not self._stopped and self._thread.is_alive() and not sys.is_finalizing()
+        )  # an interpreter that ends lets such threads run no more
         return runs and threading.current_thread() is not self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled."""
+        """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled.
+
+        Raises ConnectionFailed when the loop was stopped, before or meanwhile.
+        """
         future = self.submit(coroutine)
         try:
             return future.result()
+        except CancelledError:
+            raise ConnectionFailed(CLOSED) from None
         except BaseException:
             future.cancel()
             raise
 
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped, or is another process's."""
-        if not self._thread.is_alive():  # a fork has no other threads than the one that forked
-            coroutine.close()
-            raise ConnectionFailed(CLOSED if self._loop.is_closed() else "the client belongs to the process that this one was forked from")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._lock:  # what is submitted before the end is run, or cancelled then; nothing is after it, as nobody would answer
+            if self._thread.is_alive() and not self._stopped:  # a fork has no other threads than the one that forked
+                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        coroutine.close()
+        raise ConnectionFailed(CLOSED if self._stopped else "the client belongs to the process that this one was forked from")
 
     def call(self, function: Callable[[], None]) -> None:
         """Have the loop call a function soon; do not wait for it. A loop that was stopped does not call it."""
@@ -60,7 +70,9 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            self._stopped = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _main(self) -> None:
