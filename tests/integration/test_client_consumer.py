@@ -130,6 +130,17 @@ def test_closing_the_client_puts_back_what_a_consumer_holds(shared_broker: Any, 
     asyncio.run(main())
 
 
+def test_a_consumer_of_a_closed_client_says_so_instead_of_waiting_for_ever(shared_broker: Any, queue: str) -> None:
+    async def main() -> None:
+        async with Client(shared_broker.address) as client:
+            pass
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionFailed, match="closed"):
+                await client.consume(queue).next()
+
+    asyncio.run(main())
+
+
 def test_a_consumer_that_ends_without_a_broker_does_not_wait_long(broker: Any, queue: str) -> None:
     async def test(client: Client) -> None:
         await client.publish(queue, "1")

@@ -109,6 +109,11 @@ class Client:
         """
         await self._pool.connect()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, for good."""
+        return self._pool.closed
+
     async def close(self) -> None:
         """Put back what consumers hold, wait up to a second for replies that are due, and close the connections. Requests after it fail."""
         for consumer in list(self._consumers):

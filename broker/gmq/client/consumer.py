@@ -171,7 +171,7 @@ class Consumer:
             try:
                 messages = await self._client.take_many(self._queue, count=self._prefetch, wait=wait, lease=self._lease)
             except PASSING as error:
-                if not self._follow:
+                if not self._follow or self._client.closed:
                     raise
                 log.warning("cannot take from %s, and tries again: %s", self._queue, error)
                 failures += 1

@@ -46,7 +46,7 @@ class Pool:
         self._apart: set[Link] = set()
         self._spare: list[Link] = []
         self._ending: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self.closed = False
 
     async def connect(self) -> None:
         """Make one attempt to connect. Raises ConnectionFailed or RequestRefused."""
@@ -54,7 +54,7 @@ class Pool:
 
     async def close(self) -> None:
         """Close all connections; no request can be sent any more."""
-        self._closed = True
+        self.closed = True
         closing = [link.close() for link in (*self._links, *self._apart, *self._spare)]
         await asyncio.gather(*closing, *self._ending)
         unsaid = [line for link in self._links for line in link.unsaid]
@@ -124,7 +124,7 @@ class Pool:
 
         That is the only way to tell the broker that nobody waits any more. Raises as `ask`.
         """
-        if self._closed:
+        if self.closed:
             raise ConnectionFailed(CLOSED)
         link = self._spare.pop() if self._spare else self._new_link()
         self._apart.add(link)
