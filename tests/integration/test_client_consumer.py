@@ -130,6 +130,26 @@ def test_closing_the_client_puts_back_what_a_consumer_holds(shared_broker: Any, 
     asyncio.run(main())
 
 
+def test_what_comes_in_the_moment_of_the_close_is_put_back(shared_broker: Any, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Client(shared_broker.address) as client:
+            await client.publish_many(queue, ["1", "2"])
+            take_many, closing = client.take_many, []
+
+            async def take_and_close(*arguments: Any, **options: Any) -> Any:
+                messages = await take_many(*arguments, **options)
+                closing.append(asyncio.create_task(client.close()))  # before the consumer is told of them
+                return messages
+
+            monkeypatch.setattr(client, "take_many", take_and_close)
+            assert await client.consume(queue, prefetch=2).next() is None
+            await asyncio.gather(*closing)
+        async with Client(shared_broker.address) as client:
+            assert await client.length(queue) == 2, "messages stay leased that no consumer has"
+
+    asyncio.run(main())
+
+
 def test_a_consumer_of_a_closed_client_says_so_instead_of_waiting_for_ever(shared_broker: Any, queue: str) -> None:
     async def main() -> None:
         async with Client(shared_broker.address) as client:
