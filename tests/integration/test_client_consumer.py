@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from client_network import DELAY, Proxy, run, through_proxy, until
 from gmq.client import (
     Client,
     ConnectionFailed,
+    Forbidden,
 )
 
 
@@ -46,7 +48,7 @@ def test_an_exception_in_the_body_puts_back_what_is_held(shared_broker: Any, que
         await client.publish_many(queue, ["1", "2", "3", "4"])
 
         async def fail_at_the_second() -> None:
-            async with client.consume(queue, prefetch=3) as messages:
+            async with client.consume(queue, prefetch=3, wait=0, follow=False) as messages:
                 async for message in messages:
                     1 / (int(message.text) - 2)
 
@@ -78,6 +80,28 @@ def test_a_cancelled_body_puts_back_what_is_held(shared_broker: Any, queue: str)
         assert (info.ready, info.leased) == (1, 0)
 
     run(shared_broker.address, test)
+
+
+def test_acknowledgements_that_are_refused_for_good_are_raised_once(
+    shared_broker: Any, queue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(_: Any) -> None:
+        raise Forbidden("forbidden", "not any more")
+
+    async def consume(client: Client) -> None:
+        async with client.consume(queue, prefetch=3, wait=0, follow=False) as messages:
+            async for _ in messages:
+                pass
+
+    async def test(client: Client) -> None:
+        await client.publish_many(queue, ["1", "2", "3"])
+        monkeypatch.setattr(client, "acknowledge", refuse)
+        with pytest.raises(Forbidden, match="not any more"):
+            await consume(client)
+        gc.collect()
+
+    run(shared_broker.address, test)
+    assert "never retrieved" not in caplog.text
 
 
 def test_break_acknowledges_within_async_with(shared_broker: Any, queue: str) -> None:

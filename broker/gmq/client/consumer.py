@@ -213,5 +213,6 @@ class Consumer:
         """Wait for all acknowledgements under way. Raises what refused one for good."""
         if self._acknowledging:
             done, self._acknowledging = await asyncio.wait(self._acknowledging, timeout=timeout)
-            for task in done:
-                task.result()
+            refusals = [error for task in done if (error := task.exception())]  # all are looked at, or asyncio complains of the others
+            if refusals:
+                raise refusals[0]
