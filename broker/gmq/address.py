@@ -66,6 +66,10 @@ def parse_address(text: str) -> Address:
         has_port = bool(colon)
     if any(character.isspace() or character in "/[]?#@" for character in host):
         raise _bad(text)
+    try:
+        host.encode("idna")  # as the system is asked for it
+    except UnicodeError:
+        raise _bad(text) from None
     return Address(host or DEFAULT_HOST, _port(port, text) if has_port else DEFAULT_PORT)
 
 

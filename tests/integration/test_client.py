@@ -277,7 +277,9 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == Address(*address)
 
 
-@pytest.mark.parametrize("text", ["a:0", "a:65536", "a:b", "a:", "[::1", "[::1]9", "a b", "http://a", "a:-1", "a:٣"])
+@pytest.mark.parametrize(
+    "text", ["a:0", "a:65536", "a:b", "a:", "[::1", "[::1]9", "a b", "http://a", "a:-1", "a:٣", "a..b", f"{'a' * 64}:99", "\udcff"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no address"):
         parse_address(text)

@@ -548,6 +548,8 @@ def test_an_error_is_one_line_that_says_what_is_wrong(broker: Any, queue: str) -
         (("info", queue), b"no queue", 1),
         (("publish", queue, "x", "--priority", "12"), b"priority is 12; it may be 0 to 9", 1),
         (("length", queue, "-s", "a:b"), b"is no address", 2),
+        (("length", queue, "-s", "a..b"), b"is no address", 2),
+        (("-s", "a..b", "-q", queue, "-a", "L"), b"is no address", 2),
         (("length",), b"QUEUE", 2),
         (("length", queue, "--count", "1"), b"--count", 2),
         (("subscribe", queue, "--lease", "0"), b"--lease", 2),
