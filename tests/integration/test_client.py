@@ -299,7 +299,19 @@ def test_a_uri_has_the_address_and_the_user(text: str, endpoint: Endpoint) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["http://me:secret@a", "gmq://me@a", "gmq://:secret@a", "gmq://me:secret@a:b", "gmq://me:secret@a/b", "gmq://me:secret@a?b=c"]
+    "text",
+    [
+        "me:secret@a:99",
+        "secret@a",
+        "gmq:/me:secret@a",
+        "[secret@a",
+        "http://me:secret@a",
+        "gmq://me@a",
+        "gmq://:secret@a",
+        "gmq://me:secret@a:b",
+        "gmq://me:secret@a/b",
+        "gmq://me:secret@a?b=c",
+    ],
 )
 def test_what_is_no_uri_is_refused_without_telling_the_password(text: str) -> None:
     with pytest.raises(ValueError) as refusal:  # noqa: PT011  # what it must not have is the point
