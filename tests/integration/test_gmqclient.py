@@ -566,6 +566,27 @@ def test_an_error_is_one_line_that_says_what_is_wrong(broker: Any, queue: str) -
     assert (done.returncode, done.stderr) == (1, f"gmqclient: cannot connect to {broker.address}: connection refused\n".encode())
 
 
+def test_what_is_not_utf8_is_refused_in_one_line_and_not_shown(shared_broker: Any, queue: str) -> None:
+    odd = os.fsdecode(b"secret\xff")
+    for arguments, more, name in (
+        (("length", odd), {}, b"QUEUE"),
+        (("subscribe", queue, odd), {}, b"QUEUE"),
+        (("publish", queue, "x", "--key", odd), {}, b"--key"),
+        (("publish", queue, "x", "--header", f"a={odd}"), {}, b"--header"),
+        (("move", queue, "--to", odd), {}, b"--to"),
+        (("policy", queue, odd), {}, b"JSON"),
+        (("load", "-", "--queue", odd), {}, b"--queue"),
+        (("length", queue, "-s", odd), {}, b"-s"),
+        (("length", queue), {"GMQ_USER": odd, "GMQ_PASSWORD": "x"}, b"--user"),
+        (("length", queue), {"GMQ_USER": "me", "GMQ_PASSWORD": odd}, b"--password"),
+    ):
+        done = gmqclient(shared_broker.address, *arguments, **more)
+        assert (done.returncode, done.stdout) == (2, b""), (arguments, done.stderr)
+        assert name in done.stderr, arguments
+        assert b"is not UTF-8" in done.stderr, arguments
+        assert b"secret" not in done.stderr, arguments
+
+
 def test_help_and_version(client: Run) -> None:
     shown = client("--help")
     assert shown.returncode == 0

@@ -164,7 +164,7 @@ def _print(data: object) -> None:
 
 def _access(options: Namespace) -> dict[str, Any]:
     """Where the broker is and who we are, as arguments of a client."""
-    password = options.password or os.environ.get("GMQ_PASSWORD")
+    password = options.password
     if options.password_file:
         try:
             password = options.password_file.read_text().rstrip("\r\n")
