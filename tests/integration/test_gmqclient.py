@@ -587,6 +587,19 @@ def test_what_is_not_utf8_is_refused_in_one_line_and_not_shown(shared_broker: An
         assert b"secret" not in done.stderr, arguments
 
 
+def test_a_disk_that_is_full_or_broken_is_told_in_one_line(shared_broker: Any, client: Run, queue: str, start: Start) -> None:
+    client("publish", queue, "kept")
+    with Path("/dev/full").open("wb") as full:
+        for arguments in (("subscribe", queue, "--lease", "30"), ("-s", shared_broker.address, "-q", queue, "-a", "L")):
+            process = start(shared_broker, *arguments, stdout=full)
+            assert process.communicate()[1] == b"gmqclient: cannot write to standard output: No space left on device\n"
+            assert process.returncode == 1
+    assert client("length", queue).stdout == b"1\n", "what could not be written out did not come back"
+    unreadable = client("load", "/proc/self/mem", "--queue", queue)
+    assert unreadable.returncode == 1
+    assert unreadable.stderr == b"gmqclient: cannot read on: Input/output error; published 0 messages before it\n"
+
+
 def test_help_and_version(client: Run) -> None:
     shown = client("--help")
     assert shown.returncode == 0

@@ -156,10 +156,11 @@ def _publish_all(loader: Loader, found: Iterable[Batch]) -> str:
             loader.send(batch)
             if loader.failure:
                 break
-    except BadLine as bad:
+    except (BadLine, OSError) as bad:
         loader.finish()
         if not loader.failure:
-            return f"{bad}; {_count(loader)} before it"
+            what = bad if isinstance(bad, BadLine) else f"cannot read on: {bad.strerror}"
+            return f"{what}; {_count(loader)} before it"
     except KeyboardInterrupt:
         loader.finish()
         say(f"interrupted; {_count(loader)}")

@@ -40,7 +40,7 @@ def messages(count: int) -> str:
 
 
 def write(data: bytes) -> None:
-    """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads, KeyboardInterrupt.
+    """Write data to standard output, and return when it has left. Raises Failure, BrokenPipeError when nobody reads, KeyboardInterrupt.
 
     The reader may be stuck for ever, and a signal that comes just before a call that blocks does not end that call. So no write blocks: a
     poll waits, which a signal ends whenever it comes.
@@ -51,7 +51,12 @@ def write(data: bytes) -> None:
     left = memoryview(data)
     while left:
         interruptions.wait_for(descriptor)
-        left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
+        try:
+            left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failure(f"cannot write to standard output: {error.strerror}") from error
 
 
 class Interruptions:
