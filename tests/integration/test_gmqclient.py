@@ -600,6 +600,22 @@ def test_a_disk_that_is_full_or_broken_is_told_in_one_line(shared_broker: Any, c
     assert unreadable.stderr == b"gmqclient: cannot read on: Input/output error; published 0 messages before it\n"
 
 
+def test_a_standard_stream_that_is_closed_is_not_mistaken_for_another(shared_broker: Any, client: Run, queue: str) -> None:
+    def closed(how: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = ["sh", "-c", f'exec "$@" {how}', "sh", GMQCLIENT, *arguments]
+        return subprocess.run(command, capture_output=True, env=environment(shared_broker.address), timeout=60, check=False)
+
+    client("publish", queue, "x")
+    silent = closed("2>&-", "dump", queue)
+    assert silent.returncode == 0
+    assert [json.loads(line)["queue"] for line in silent.stdout.splitlines()] == [queue], "talk got into the data"
+    for how, name in (("<&-", b"input"), (">&-", b"output")):
+        refused = closed(how, "publish", queue)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(b"gmqclient: standard %s is closed" % name)
+    assert closed("<&-", "length", queue).stdout == b"0\n"
+
+
 def test_help_and_version(client: Run) -> None:
     shown = client("--help")
     assert shown.returncode == 0

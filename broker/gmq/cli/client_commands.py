@@ -16,7 +16,7 @@ import msgspec
 from gmq.address import Endpoint, parse_endpoint
 from gmq.cli.client_dump import dump
 from gmq.cli.client_load import load
-from gmq.cli.client_output import Exit, Failure, say, watch_interruptions, write
+from gmq.cli.client_output import Exit, Failure, say, standard_input, watch_interruptions, write
 from gmq.client import (
     BlockingClient,
     BlockingConsumer,
@@ -206,16 +206,17 @@ def _payload(options: Namespace) -> bytes:
         return payload
     if options.payload not in (None, "-"):
         return os.fsencode(options.payload)
-    if sys.stdin.isatty():
+    source = standard_input()
+    if source.isatty():
         say("reading the message from the terminal; Ctrl-D ends it")
-    return sys.stdin.buffer.read()
+    return source.buffer.read()
 
 
 def _ask(options: Namespace) -> None:
     """Have a person confirm what cannot be undone."""
     if options.yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise Failure(f"{options.command} cannot be undone, and nobody is there to ask; --yes says that it is meant", Exit.USAGE)
     what = "every message of" if options.command == "clear" else "the queue"
     print(f"Remove {what} {options.queue}, on {_endpoint(options).address}? [y/N] ", end="", file=sys.stderr, flush=True)

@@ -9,6 +9,8 @@ import select
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
 
 
 class Exit(enum.IntEnum):
@@ -27,6 +29,21 @@ class Failure(Exception):  # noqa: N818  # it carries an exit code, and reads we
     def __init__(self, text: str, code: Exit = Exit.FAILED) -> None:
         super().__init__(text)
         self.code = code
+
+
+def check_output() -> None:
+    """See that there are the standard streams to write to, which whoever starts us may have closed. Raises Failure without an output."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # print would talk on standard output without it
+    if sys.stdout is None:
+        raise Failure("standard output is closed", Exit.USAGE)
+
+
+def standard_input() -> TextIO:
+    """Standard input. Raises Failure where it is closed."""
+    if sys.stdin is None:
+        raise Failure("standard input is closed, and there is nothing to read", Exit.USAGE)
+    return sys.stdin
 
 
 def say(text: str) -> None:
