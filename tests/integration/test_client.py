@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from gmq.client import (
     QueueFull,
     QueuePolicy,
     StaleReceipt,
+    Tls,
     TooLarge,
     Unauthorized,
 )
@@ -356,6 +358,15 @@ def test_a_broker_that_is_not_there_is_told_at_once(broker: Any) -> None:
     broker.stop()
     with pytest.raises(ConnectionFailed, match=r"cannot connect to 127\.0\.0\.1:\d+: connection refused"):
         asyncio.run(Client(broker.address).connect())
+
+
+@pytest.mark.parametrize("which", ["ca", "certificate", "key"])
+def test_a_file_of_tls_that_cannot_be_read_is_named(shared_broker: Any, tmp_path: Path, which: str) -> None:
+    there, missing = tmp_path / "there.pem", tmp_path / "missing.pem"
+    there.touch()
+    client = Client(shared_broker.address, tls=Tls(**{"certificate": there, which: missing}))
+    with pytest.raises(ConnectionFailed, match=f"no such file or directory: {missing}"):
+        asyncio.run(client.connect())
 
 
 def test_what_is_no_broker_is_told_from_one() -> None:

@@ -268,7 +268,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
+        return os.strerror(error.errno).lower() + (f": {error.filename}" if error.filename else "")
     return str(error) or type(error).__name__
 
 
