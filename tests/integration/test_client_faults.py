@@ -14,7 +14,9 @@ from gmq.client import (
     GmqClientError,
     OutcomeUnknown,
     RequestTimeout,
+    connection,
 )
+from gmq.client.wire import decode_replies
 
 
 def test_a_publish_whose_reply_is_lost_is_not_repeated(shared_broker: Any, queue: str) -> None:
@@ -261,6 +263,25 @@ def test_a_connection_that_is_cut_comes_back(shared_broker: Any, queue: str) -> 
             assert await client.length(queue) == 0
 
     through_proxy(shared_broker, test)
+
+
+def test_connecting_that_is_cancelled_when_it_succeeds_leaves_no_connection(shared_broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with proxied(shared_broker) as proxy:
+            connecting = asyncio.create_task(Client(proxy.address).connect())
+
+            def read_and_cancel(lines: bytes) -> Any:
+                asyncio.get_running_loop().call_soon(connecting.cancel)  # before the reply wakes who waits for it
+                return decode_replies(lines)
+
+            monkeypatch.setattr(connection, "decode_replies", read_and_cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+            async with asyncio.timeout(10):
+                while proxy.open:  # noqa: ASYNC110  # a connection that nobody has stays
+                    await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 def test_connecting_again_makes_no_connection_beside_the_first(shared_broker: Any, queue: str) -> None:

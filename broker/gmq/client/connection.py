@@ -291,6 +291,7 @@ async def open_connection(
 ) -> Connection:
     """Connect and say hello. Raises ConnectionFailed, or RequestRefused when the broker does not want us."""
     connection: Connection | None = None
+    reply: Reply | None = None
     try:
         async with asyncio.timeout(timeout):
             connection = await _connect(address, in_flight, tls)
@@ -303,7 +304,7 @@ async def open_connection(
     except (NotSent, ReplyLost) as error:
         raise ConnectionFailed(f"{error} before it said hello; {doubt(tls)}") from error
     finally:
-        if connection and not connection.answered:
+        if connection and not reply:  # also where it came in the very moment in which we were cancelled
             connection.abort("did not say hello")
     if reply.confirmation != DONE:
         await connection.close()
