@@ -15,13 +15,15 @@ import subprocess
 import sys
 import termios
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gmq.client import BlockingClient
+from gmq.cli import client_dump
+from gmq.client import BlockingClient, ConnectionFailed
 from helpers_server import wait_until
 
 GMQCLIENT = Path(sys.executable).parent / "gmqclient"
@@ -523,6 +525,20 @@ def test_an_interrupted_dump_loses_nothing(shared_broker: Any, client: Run, queu
 
 
 # Access, errors, help
+
+
+def test_a_dump_whose_broker_goes_says_how_much_it_took_out(
+    broker: Any, queue: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_and_stop(_: bytes) -> None:
+        broker.kill()
+
+    monkeypatch.setattr(client_dump, "write", write_and_stop)
+    with BlockingClient(broker.address, request_timeout=0.3) as dumping:
+        dumping.publish_many(queue, ["1", "2", "3"])
+        with pytest.raises(ConnectionFailed):
+            client_dump.dump(dumping, Namespace(queue=queue, lease=30.0))
+    assert f"took out 3 messages of {queue}\n" in capsys.readouterr().err
 
 
 def test_credentials_come_from_options_a_file_or_the_environment(start_broker: Callable[..., Any], queue: str, tmp_path: Path) -> None:
