@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -282,6 +283,30 @@ def test_connecting_that_is_cancelled_when_it_succeeds_leaves_no_connection(shar
                     await asyncio.sleep(0)
 
     asyncio.run(main())
+
+
+def test_publishes_keep_their_order_while_the_broker_reads_slowly() -> None:
+    arrived: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            request = json.loads(line)
+            if request["operation"] == "P":
+                arrived.append(int(request["key"]))
+            writer.write(b'{"confirmation":"Y","id":1}\n')
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 26)
+        async with server, Client(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+            publishing = []
+            for number in range(60):
+                publishing.append(asyncio.create_task(client.publish("q", bytes(700_000), key=str(number))))
+                await asyncio.sleep(0)  # one in each turn of the loop, also in the one where it may write again
+            await asyncio.gather(*publishing)
+
+    asyncio.run(main())
+    assert arrived == list(range(60))
 
 
 def test_connecting_again_makes_no_connection_beside_the_first(shared_broker: Any, queue: str) -> None:

@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._room = asyncio.Semaphore(in_flight)
+        self._turn = asyncio.Lock()
         self._writable = asyncio.Event()
         self._writable.set()
         self._outbox: list[Exchange] = []
@@ -101,7 +102,8 @@ class Connection(asyncio.Protocol):
         if counted:
             await self._room.acquire()
         try:
-            await self._writable.wait()
+            async with self._turn:  # or who comes when it is writable again goes before those that waited for that
+                await self._writable.wait()
             self._refuse_when_unusable()
         except BaseException:
             if counted:
