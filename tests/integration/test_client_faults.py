@@ -285,7 +285,8 @@ def test_connecting_that_is_cancelled_when_it_succeeds_leaves_no_connection(shar
     asyncio.run(main())
 
 
-def test_publishes_keep_their_order_while_the_broker_reads_slowly() -> None:
+@pytest.mark.parametrize(("connected", "size"), [(True, 700_000), (False, 1)], ids=["the broker reads slowly", "the client connects"])
+def test_publishes_keep_their_order_while(connected: bool, size: int) -> None:  # noqa: FBT001
     arrived: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -297,13 +298,16 @@ def test_publishes_keep_their_order_while_the_broker_reads_slowly() -> None:
         writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 26)
-        async with server, Client(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 26) as server:
+            client = Client(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            if connected:
+                await client.connect()
             publishing = []
             for number in range(60):
-                publishing.append(asyncio.create_task(client.publish("q", bytes(700_000), key=str(number))))
-                await asyncio.sleep(0)  # one in each turn of the loop, also in the one where it may write again
+                publishing.append(asyncio.create_task(client.publish("q", bytes(size), key=str(number))))
+                await asyncio.sleep(0)  # one in each turn of the loop, also in the one where what was waited for is there
             await asyncio.gather(*publishing)
+            await client.close()
 
     asyncio.run(main())
     assert arrived == list(range(60))

@@ -42,6 +42,7 @@ class Link:
         self._backoff = backoff
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
+        self._turn = asyncio.Lock()
         self._waiting = 0
         self._failures = 0
         self._closed = False
@@ -58,15 +59,19 @@ class Link:
         Raises ConnectionFailed when the link is closed, and RequestRefused when the broker does not want us. Wait as long as you like:
         `trouble` tells why it takes so long.
         """
-        if self._connection and self._connection.usable:
+        there = self._connection is not None and self._connection.usable
+        if self._connection and there and not self._waiting:
             return self._connection
         self._refuse_when_closed()
-        if self._connecting is None or self._connecting.done():
+        if self._connecting is None or (self._connecting.done() and not there):
             self._connecting = asyncio.create_task(self._connect_until_it_works())
         connecting = self._connecting
         self._waiting += 1
         try:
-            return await asyncio.shield(connecting)
+            async with self._turn:  # or who comes when it is there goes before those that waited for it
+                if self._connection and self._connection.usable:
+                    return self._connection
+                return await asyncio.shield(connecting)
         finally:
             self._waiting -= 1
             if not self._waiting and self._connecting is connecting and not connecting.done():
@@ -108,8 +113,9 @@ class Link:
 
     async def _connect_until_it_works(self) -> Connection:
         # A broker that accepts connections and drops them unused is left in peace as well as one that accepts none.
-        old, self._connection = self._connection, None
-        if old:
+        old = self._connection
+        if old and not old.usable:
+            self._connection = None
             self._failures = 0 if old.answered > 1 else self._failures + 1
         try:
             while True:
