@@ -54,7 +54,7 @@ def parse_endpoint(text: str) -> Endpoint:
 def parse_address(text: str) -> Address:
     """Read `host`, `host:port`, `[::1]:port`, `[::1]` or `::1`; without a port it is 4567, without a host localhost.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else; what it says has nothing of what is before an `@`, which may be a password.
     """
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
@@ -69,6 +69,10 @@ def parse_address(text: str) -> Address:
         has_port = bool(colon)
     if any(character.isspace() or character in "/[]?#@" for character in host):
         raise _bad(text)
+    try:
+        host.encode("idna")  # as the system is asked for it
+    except UnicodeError:
+        raise _bad(text) from None
     return Address(host or DEFAULT_HOST, _port(port, text) if has_port else DEFAULT_PORT)
 
 
@@ -79,7 +83,9 @@ def _port(port: str, text: str) -> int:
 
 
 def _bad(text: str) -> ValueError:
-    return ValueError(f"{text!r} is no address; it may be host, host:port, [::1]:port or ::1, with a port of 1 to 65535")
+    _, at, place = text.rpartition("@")
+    shown = f"...{at}{place}" if at else text
+    return ValueError(f"{shown!r} is no address; it may be host, host:port, [::1]:port or ::1, with a port of 1 to 65535")
 
 
 def source_of(peer: Any) -> str:

@@ -129,9 +129,9 @@ def parse_dsn(dsn: str) -> Database:
     user, _, password = credentials.partition(":")
     if not name:
         raise ValueError("names no database after its last slash; it must be user:password@tcp(host:port)/database")
-    from urllib.parse import unquote_plus  # noqa: PLC0415  # a start without such a name has no use for it
+    from urllib.parse import unquote  # noqa: PLC0415  # a start without such a name has no use for it
 
-    database = Database(hosts=_hosts(network), name=unquote_plus(name), user=user, password=password)
+    database = Database(hosts=_hosts(network), name=unquote(name), user=user, password=password)
     return structs.replace(database, **_parameters(query))
 
 
@@ -166,9 +166,9 @@ def _parameters(query: str) -> dict[str, object]:
 
 
 def _tls(value: str) -> Tls | None:
-    if value in {"false", "0", "FALSE"}:
+    if value in {"false", "0", "FALSE", "False"}:
         return None
-    if value in {"true", "1", "TRUE"}:
+    if value in {"true", "1", "TRUE", "True"}:
         return Tls()
     if value == "skip-verify":
         return Tls(verify="none")

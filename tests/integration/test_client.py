@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from gmq.client import (
     QueueFull,
     QueuePolicy,
     StaleReceipt,
+    Tls,
     TooLarge,
     Unauthorized,
 )
@@ -276,7 +279,9 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == Address(*address)
 
 
-@pytest.mark.parametrize("text", ["a:0", "a:65536", "a:b", "a:", "[::1", "[::1]9", "a b", "http://a", "a:-1", "a:٣"])
+@pytest.mark.parametrize(
+    "text", ["a:0", "a:65536", "a:b", "a:", "[::1", "[::1]9", "a b", "http://a", "a:-1", "a:٣", "a..b", f"{'a' * 64}:99", "\udcff"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no address"):
         parse_address(text)
@@ -296,7 +301,19 @@ def test_a_uri_has_the_address_and_the_user(text: str, endpoint: Endpoint) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["http://me:secret@a", "gmq://me@a", "gmq://:secret@a", "gmq://me:secret@a:b", "gmq://me:secret@a/b", "gmq://me:secret@a?b=c"]
+    "text",
+    [
+        "me:secret@a:99",
+        "secret@a",
+        "gmq:/me:secret@a",
+        "[secret@a",
+        "http://me:secret@a",
+        "gmq://me@a",
+        "gmq://:secret@a",
+        "gmq://me:secret@a:b",
+        "gmq://me:secret@a/b",
+        "gmq://me:secret@a?b=c",
+    ],
 )
 def test_what_is_no_uri_is_refused_without_telling_the_password(text: str) -> None:
     with pytest.raises(ValueError) as refusal:  # noqa: PT011  # what it must not have is the point
@@ -310,6 +327,27 @@ def test_nonsense_in_the_arguments_is_told_at_once() -> None:
             Client(**nonsense)
 
 
+@pytest.mark.parametrize("endless", [math.inf, math.nan])
+def test_a_time_that_json_cannot_say_is_refused_and_not_left_out(shared_broker: Any, queue: str, endless: float) -> None:
+    async def test(client: Client) -> None:
+        await client.publish(queue, "1")
+        for ask in (
+            lambda: client.take(queue, lease=endless),
+            lambda: client.take_many(queue, count=2, lease=endless),
+            lambda: client.take(queue, wait=endless),
+            lambda: client.publish(queue, "2", delay=endless),
+            lambda: client.publish_many(queue, ["2"], ttl=endless),
+            lambda: client.put_back("a receipt", delay=endless),
+            lambda: client.extend("a receipt", endless),
+            lambda: client.set_policy(queue, QueuePolicy(ttl=endless)),
+        ):
+            with pytest.raises(ValueError, match="finite"):
+                await ask()
+        assert await client.length(queue) == 1, "a request went out without the time that was asked for"
+
+    run(shared_broker.address, test)
+
+
 def test_pauses_between_attempts_grow_to_a_bound() -> None:
     backoff = Backoff(first=0.1, most=2.0)
     for attempt, longest in ((1, 0.1), (2, 0.2), (5, 1.6), (6, 2.0), (5000, 2.0)):
@@ -320,6 +358,15 @@ def test_a_broker_that_is_not_there_is_told_at_once(broker: Any) -> None:
     broker.stop()
     with pytest.raises(ConnectionFailed, match=r"cannot connect to 127\.0\.0\.1:\d+: connection refused"):
         asyncio.run(Client(broker.address).connect())
+
+
+@pytest.mark.parametrize("which", ["ca", "certificate", "key"])
+def test_a_file_of_tls_that_cannot_be_read_is_named(shared_broker: Any, tmp_path: Path, which: str) -> None:
+    there, missing = tmp_path / "there.pem", tmp_path / "missing.pem"
+    there.touch()
+    client = Client(shared_broker.address, tls=Tls(**{"certificate": there, which: missing}))
+    with pytest.raises(ConnectionFailed, match=f"no such file or directory: {missing}"):
+        asyncio.run(client.connect())
 
 
 def test_what_is_no_broker_is_told_from_one() -> None:
@@ -335,11 +382,18 @@ def test_what_is_no_broker_is_told_from_one() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_is_closed_says_so(shared_broker: Any, queue: str) -> None:
+def test_a_client_that_is_closed_says_so_and_connects_no_more(shared_broker: Any, queue: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Client(shared_broker.address) as client:
-            pass
-        with pytest.raises(ConnectionFailed, match="closed"):
-            await client.length(queue)
+            await client.publish(queue, "1")
+        for ask in (
+            lambda: client.length(queue),
+            lambda: client.take(queue, wait=1),
+            lambda: client.take(queue, lease=30, wait=1),
+            client.connect,
+        ):
+            with pytest.raises(ConnectionFailed, match="closed"):
+                await ask()
 
     asyncio.run(main())
+    assert "tries again" not in caplog.text, "a closed client does not try again"

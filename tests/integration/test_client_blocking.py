@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from gmq.client import (
     ConnectionFailed,
     StaleReceipt,
 )
+from gmq.client.blocking import LoopThread
 
 
 @pytest.fixture
@@ -95,6 +100,39 @@ def test_another_thread_stops_a_blocking_consumer(blocking: BlockingClient, queu
         stopper.join()
 
 
+def test_a_call_that_meets_the_end_of_the_loop_is_told_and_not_forgotten() -> None:
+    running, ending, may_end = threading.Event(), threading.Event(), threading.Event()
+
+    async def wait_until_cancelled() -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            may_end.wait()
+
+    thread = LoopThread()
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(thread.run, wait_until_cancelled())
+        running.wait()
+        stopping = pool.submit(thread.stop)
+        ending.wait()
+        try:
+            with pytest.raises(ConnectionFailed, match="closed"):
+                thread.submit(asyncio.Event().wait())
+        finally:
+            may_end.set()
+        with pytest.raises(ConnectionFailed, match="closed"):
+            early.result()
+        stopping.result()
+
+
+def test_stopping_a_consumer_of_a_closed_client_does_nothing(shared_broker: Any, queue: str) -> None:
+    with BlockingClient(shared_broker.address) as client, client.consume(queue) as messages:
+        pass
+    messages.stop()  # as a signal handler does that is still installed
+
+
 def test_closing_a_blocking_client_ends_its_thread(shared_broker: Any, queue: str) -> None:
     with BlockingClient(shared_broker.address) as client:
         assert client.length(queue) == 0
@@ -110,3 +148,48 @@ def test_closing_a_blocking_client_ends_its_thread(shared_broker: Any, queue: st
         client.length(queue)
     with pytest.raises(ValueError, match="is no address"):
         BlockingClient("a:b")
+
+
+FORKED = """
+import os, signal, sys
+from gmq.client import BlockingClient, ConnectionFailed
+
+with BlockingClient(sys.argv[1]) as client:
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        messages = iter(client.consume("forked"))
+        for ask in (lambda: client.length("forked"), lambda: next(messages)):
+            try:
+                ask()
+            except ConnectionFailed as error:
+                print(error, flush=True)
+    else:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print("the child ended with", code, "and the parent goes on with", client.length("forked"))
+"""
+
+
+def test_a_forked_process_is_told_that_the_client_is_not_its_own(shared_broker: Any) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED, shared_broker.address], capture_output=True, text=True, timeout=60, check=False)
+    told = "the client belongs to the process that this one was forked from\n"
+    assert done.stdout == f"{told}{told}the child ended with 0 and the parent goes on with 0\n", (
+        "a call in a forked process hung, or did harm"
+    )
+
+
+LEFT_OPEN = """
+import sys
+from gmq.client import BlockingClient
+
+client = BlockingClient(sys.argv[1])
+client.publish(sys.argv[2], "x")
+messages = iter(client.consume(sys.argv[2]))
+print(next(messages).text)
+"""
+
+
+def test_a_program_that_closes_nothing_ends(shared_broker: Any, queue: str) -> None:
+    program = [sys.executable, "-c", LEFT_OPEN, shared_broker.address, queue]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")

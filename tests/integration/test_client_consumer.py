@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from client_network import DELAY, Proxy, run, through_proxy, until
 from gmq.client import (
     Client,
     ConnectionFailed,
+    Forbidden,
 )
 
 
@@ -46,7 +48,7 @@ def test_an_exception_in_the_body_puts_back_what_is_held(shared_broker: Any, que
         await client.publish_many(queue, ["1", "2", "3", "4"])
 
         async def fail_at_the_second() -> None:
-            async with client.consume(queue, prefetch=3) as messages:
+            async with client.consume(queue, prefetch=3, wait=0, follow=False) as messages:
                 async for message in messages:
                     1 / (int(message.text) - 2)
 
@@ -78,6 +80,28 @@ def test_a_cancelled_body_puts_back_what_is_held(shared_broker: Any, queue: str)
         assert (info.ready, info.leased) == (1, 0)
 
     run(shared_broker.address, test)
+
+
+def test_acknowledgements_that_are_refused_for_good_are_raised_once(
+    shared_broker: Any, queue: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(_: Any) -> None:
+        raise Forbidden("forbidden", "not any more")
+
+    async def consume(client: Client) -> None:
+        async with client.consume(queue, prefetch=3, wait=0, follow=False) as messages:
+            async for _ in messages:
+                pass
+
+    async def test(client: Client) -> None:
+        await client.publish_many(queue, ["1", "2", "3"])
+        monkeypatch.setattr(client, "acknowledge", refuse)
+        with pytest.raises(Forbidden, match="not any more"):
+            await consume(client)
+        gc.collect()
+
+    run(shared_broker.address, test)
+    assert "never retrieved" not in caplog.text
 
 
 def test_break_acknowledges_within_async_with(shared_broker: Any, queue: str) -> None:
@@ -126,6 +150,37 @@ def test_closing_the_client_puts_back_what_a_consumer_holds(shared_broker: Any, 
         async with Client(shared_broker.address) as client:
             assert await client.length(queue) == 1
         assert await consumer.next() is None
+
+    asyncio.run(main())
+
+
+def test_what_comes_in_the_moment_of_the_close_is_put_back(shared_broker: Any, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Client(shared_broker.address) as client:
+            await client.publish_many(queue, ["1", "2"])
+            take_many, closing = client.take_many, []
+
+            async def take_and_close(*arguments: Any, **options: Any) -> Any:
+                messages = await take_many(*arguments, **options)
+                closing.append(asyncio.create_task(client.close()))  # before the consumer is told of them
+                return messages
+
+            monkeypatch.setattr(client, "take_many", take_and_close)
+            assert await client.consume(queue, prefetch=2).next() is None
+            await asyncio.gather(*closing)
+        async with Client(shared_broker.address) as client:
+            assert await client.length(queue) == 2, "messages stay leased that no consumer has"
+
+    asyncio.run(main())
+
+
+def test_a_consumer_of_a_closed_client_says_so_instead_of_waiting_for_ever(shared_broker: Any, queue: str) -> None:
+    async def main() -> None:
+        async with Client(shared_broker.address) as client:
+            pass
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionFailed, match="closed"):
+                await client.consume(queue).next()
 
     asyncio.run(main())
 
@@ -229,7 +284,7 @@ def test_a_consumer_that_does_not_follow_tells_of_a_lost_broker(broker: Any, que
     run(broker.address, test, request_timeout=0.1)
 
 
-@pytest.mark.parametrize("nonsense", [{"lease": True}, {"lease": 0}, {"wait": 0}])
+@pytest.mark.parametrize("nonsense", [{"lease": True}, {"lease": 0}, {"lease": float("inf")}, {"wait": 0}])
 def test_a_consumer_needs_a_lease_and_patience(nonsense: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"it must be|must be above"):
         Client().consume("q", **nonsense)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from gmq.client import (
     GmqClientError,
     OutcomeUnknown,
     RequestTimeout,
+    connection,
 )
+from gmq.client.wire import decode_replies
 
 
 def test_a_publish_whose_reply_is_lost_is_not_repeated(shared_broker: Any, queue: str) -> None:
@@ -261,6 +264,68 @@ def test_a_connection_that_is_cut_comes_back(shared_broker: Any, queue: str) -> 
             assert await client.length(queue) == 0
 
     through_proxy(shared_broker, test)
+
+
+def test_connecting_that_is_cancelled_when_it_succeeds_leaves_no_connection(shared_broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with proxied(shared_broker) as proxy:
+            connecting = asyncio.create_task(Client(proxy.address).connect())
+
+            def read_and_cancel(lines: bytes) -> Any:
+                asyncio.get_running_loop().call_soon(connecting.cancel)  # before the reply wakes who waits for it
+                return decode_replies(lines)
+
+            monkeypatch.setattr(connection, "decode_replies", read_and_cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+            async with asyncio.timeout(10):
+                while proxy.open:  # noqa: ASYNC110  # a connection that nobody has stays
+                    await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("connected", "size"), [(True, 700_000), (False, 1)], ids=["the broker reads slowly", "the client connects"])
+def test_publishes_keep_their_order_while(connected: bool, size: int) -> None:  # noqa: FBT001
+    arrived: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            request = json.loads(line)
+            if request["operation"] == "P":
+                arrived.append(int(request["key"]))
+            writer.write(b'{"confirmation":"Y","id":1}\n')
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 26) as server:
+            client = Client(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            if connected:
+                await client.connect()
+            publishing = []
+            for number in range(60):
+                publishing.append(asyncio.create_task(client.publish("q", bytes(size), key=str(number))))
+                await asyncio.sleep(0)  # one in each turn of the loop, also in the one where what was waited for is there
+            await asyncio.gather(*publishing)
+            await client.close()
+
+    asyncio.run(main())
+    assert arrived == list(range(60))
+
+
+def test_connecting_again_makes_no_connection_beside_the_first(shared_broker: Any, queue: str) -> None:
+    async def main() -> None:
+        async with proxied(shared_broker) as proxy:
+            client = Client(proxy.address)
+            await asyncio.gather(client.connect(), client.connect(), client.length(queue))
+            await client.connect()
+            await client.length(queue)
+            await client.close()
+            async with asyncio.timeout(10):
+                while proxy.open:  # noqa: ASYNC110  # connections that nobody closes stay
+                    await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 def test_requests_wait_for_a_broker_that_comes_back(broker: Any, queue: str) -> None:

@@ -15,13 +15,15 @@ import subprocess
 import sys
 import termios
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gmq.client import BlockingClient
+from gmq.cli import client_dump
+from gmq.client import BlockingClient, ConnectionFailed
 from helpers_server import wait_until
 
 GMQCLIENT = Path(sys.executable).parent / "gmqclient"
@@ -392,6 +394,15 @@ def test_a_policy_is_shown_and_set(client: Run, queue: str) -> None:
     assert client("policy", queue, '{"lease":"x"}').returncode == 2
 
 
+def test_a_misspelled_policy_is_refused_and_leaves_the_old_one(client: Run, queue: str) -> None:
+    client("publish", queue, "x")
+    client("policy", queue, '{"max_deliveries":5}')
+    misspelled = client("policy", queue, '{"max_delivery":3}')
+    assert misspelled.returncode == 2
+    assert b"max_delivery" in misspelled.stderr
+    assert json.loads(client("policy", queue).stdout) == {"max_deliveries": 5}, "a misspelled policy replaced the good one by nothing"
+
+
 # load and dump
 
 
@@ -516,6 +527,20 @@ def test_an_interrupted_dump_loses_nothing(shared_broker: Any, client: Run, queu
 # Access, errors, help
 
 
+def test_a_dump_whose_broker_goes_says_how_much_it_took_out(
+    broker: Any, queue: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_and_stop(_: bytes) -> None:
+        broker.kill()
+
+    monkeypatch.setattr(client_dump, "write", write_and_stop)
+    with BlockingClient(broker.address, request_timeout=0.3) as dumping:
+        dumping.publish_many(queue, ["1", "2", "3"])
+        with pytest.raises(ConnectionFailed):
+            client_dump.dump(dumping, Namespace(queue=queue, lease=30.0))
+    assert f"took out 3 messages of {queue}\n" in capsys.readouterr().err
+
+
 def test_credentials_come_from_options_a_file_or_the_environment(start_broker: Callable[..., Any], queue: str, tmp_path: Path) -> None:
     address = start_broker({"auth": {"user": "me", "password": "secret"}}).address
     file = tmp_path / "password"
@@ -539,6 +564,8 @@ def test_an_error_is_one_line_that_says_what_is_wrong(broker: Any, queue: str) -
         (("info", queue), b"no queue", 1),
         (("publish", queue, "x", "--priority", "12"), b"priority is 12; it may be 0 to 9", 1),
         (("length", queue, "-s", "a:b"), b"is no address", 2),
+        (("length", queue, "-s", "a..b"), b"is no address", 2),
+        (("-s", "a..b", "-q", queue, "-a", "L"), b"is no address", 2),
         (("length",), b"QUEUE", 2),
         (("length", queue, "--count", "1"), b"--count", 2),
         (("subscribe", queue, "--lease", "0"), b"--lease", 2),
@@ -553,6 +580,56 @@ def test_an_error_is_one_line_that_says_what_is_wrong(broker: Any, queue: str) -
     broker.stop()
     done = gmqclient(broker.address, "length", queue)
     assert (done.returncode, done.stderr) == (1, f"gmqclient: cannot connect to {broker.address}: connection refused\n".encode())
+
+
+def test_what_is_not_utf8_is_refused_in_one_line_and_not_shown(shared_broker: Any, queue: str) -> None:
+    odd = os.fsdecode(b"secret\xff")
+    for arguments, more, name in (
+        (("length", odd), {}, b"QUEUE"),
+        (("subscribe", queue, odd), {}, b"QUEUE"),
+        (("publish", queue, "x", "--key", odd), {}, b"--key"),
+        (("publish", queue, "x", "--header", f"a={odd}"), {}, b"--header"),
+        (("move", queue, "--to", odd), {}, b"--to"),
+        (("policy", queue, odd), {}, b"JSON"),
+        (("load", "-", "--queue", odd), {}, b"--queue"),
+        (("length", queue, "-s", odd), {}, b"-s"),
+        (("length", queue), {"GMQ_USER": odd, "GMQ_PASSWORD": "x"}, b"--user"),
+        (("length", queue), {"GMQ_USER": "me", "GMQ_PASSWORD": odd}, b"--password"),
+    ):
+        done = gmqclient(shared_broker.address, *arguments, **more)
+        assert (done.returncode, done.stdout) == (2, b""), (arguments, done.stderr)
+        assert name in done.stderr, arguments
+        assert b"is not UTF-8" in done.stderr, arguments
+        assert b"secret" not in done.stderr, arguments
+
+
+def test_a_disk_that_is_full_or_broken_is_told_in_one_line(shared_broker: Any, client: Run, queue: str, start: Start) -> None:
+    client("publish", queue, "kept")
+    with Path("/dev/full").open("wb") as full:
+        for arguments in (("subscribe", queue, "--lease", "30"), ("-s", shared_broker.address, "-q", queue, "-a", "L")):
+            process = start(shared_broker, *arguments, stdout=full)
+            assert process.communicate()[1] == b"gmqclient: cannot write to standard output: No space left on device\n"
+            assert process.returncode == 1
+    assert client("length", queue).stdout == b"1\n", "what could not be written out did not come back"
+    unreadable = client("load", "/proc/self/mem", "--queue", queue)
+    assert unreadable.returncode == 1
+    assert unreadable.stderr == b"gmqclient: cannot read on: Input/output error; published 0 messages before it\n"
+
+
+def test_a_standard_stream_that_is_closed_is_not_mistaken_for_another(shared_broker: Any, client: Run, queue: str) -> None:
+    def closed(how: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = ["sh", "-c", f'exec "$@" {how}', "sh", GMQCLIENT, *arguments]
+        return subprocess.run(command, capture_output=True, env=environment(shared_broker.address), timeout=60, check=False)
+
+    client("publish", queue, "x")
+    silent = closed("2>&-", "dump", queue)
+    assert silent.returncode == 0
+    assert [json.loads(line)["queue"] for line in silent.stdout.splitlines()] == [queue], "talk got into the data"
+    for how, name in (("<&-", b"input"), (">&-", b"output")):
+        refused = closed(how, "publish", queue)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(b"gmqclient: standard %s is closed" % name)
+    assert closed("<&-", "length", queue).stdout == b"0\n"
 
 
 def test_help_and_version(client: Run) -> None:

@@ -252,4 +252,6 @@ def test_hash_password_says_what_it_needs() -> None:
     done = subprocess.run([SERVER, "hash-password"], input="", capture_output=True, text=True, check=False, env=environment())
     assert (done.returncode, done.stdout) == (1, "")
     assert "the password is empty" in done.stderr
+    odd = subprocess.run([SERVER, "hash-password"], input=b"secret\xff\n", capture_output=True, check=False, env=environment())
+    assert (odd.returncode, odd.stdout, odd.stderr) == (1, b"", b"gmqserver: the password is not UTF-8\n")
     assert hashed("secret").startswith("$argon2id$")

@@ -43,8 +43,14 @@ def test_a_password_may_contain_what_separates(password: str) -> None:
 def test_parameters() -> None:
     database = parse_dsn("u:p@tcp(db)/gmq?charset=utf8mb4&parseTime=true&tls=skip-verify&timeout=1m1.5s&readTimeout=500ms&loc=US%2FPacific")
     assert (database.tls, database.connect_timeout, database.statement_timeout) == (Tls(verify="none"), 61.5, 0.5)
-    assert parse_dsn("/gmq?tls=true").tls == Tls()
-    assert parse_dsn("/gmq?tls=false").tls is None
+    for yes, no in (("true", "false"), ("TRUE", "FALSE"), ("True", "False"), ("1", "0")):  # as Go's driver reads them
+        assert parse_dsn(f"/gmq?tls={yes}").tls == Tls()
+        assert parse_dsn(f"/gmq?tls={no}").tls is None
+
+
+@pytest.mark.parametrize(("written", "name"), [("a+b", "a+b"), ("a%2Fb", "a/b"), ("a%20b", "a b"), ("50%", "50%")])
+def test_a_databases_name_has_its_percent_escapes_read_and_keeps_its_plus(written: str, name: str) -> None:
+    assert parse_dsn(f"u:p@tcp(db)/{written}").name == name, "the broker would use another database than Go's driver"
 
 
 @pytest.mark.parametrize(

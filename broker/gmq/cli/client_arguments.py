@@ -77,13 +77,19 @@ def _command(commands: Any, name: str, summary: str, more: str = "") -> argparse
         "-s",
         "--server",
         metavar="ADDRESS",
+        type=utf8,
         default=os.environ.get("GMQ_SERVER") or "localhost:4567",
         help="host, host:port, [::1]:port or gmq://USER:PASSWORD@HOST:PORT (default: GMQ_SERVER, else localhost:4567)",
     )
-    broker.add_argument("--user", default=os.environ.get("GMQ_USER"), help="user name (default: GMQ_USER)")
+    broker.add_argument("--user", type=utf8, default=os.environ.get("GMQ_USER"), help="user name (default: GMQ_USER)")
     password = broker.add_mutually_exclusive_group()
     password.add_argument("--password-file", metavar="FILE", type=Path, help="file that holds the password (else: GMQ_PASSWORD)")
-    password.add_argument("--password", help="password; others on this machine can see it in the list of processes")
+    password.add_argument(
+        "--password",
+        type=utf8,
+        default=os.environ.get("GMQ_PASSWORD"),
+        help="password; others on this machine can see it in the list of processes",
+    )
     _tls(command)
     return command
 
@@ -108,7 +114,9 @@ def _tls(command: argparse.ArgumentParser) -> None:
         default=_path("GMQ_TLS_KEY"),
         help="the key to it (default: GMQ_TLS_KEY, else the same file)",
     )
-    tls.add_argument("--tls-server-name", metavar="NAME", help="the name that the broker's certificate must have (default: the host)")
+    tls.add_argument(
+        "--tls-server-name", metavar="NAME", type=utf8, help="the name that the broker's certificate must have (default: the host)"
+    )
     tls.add_argument("--tls-insecure", action="store_true", help="trust any certificate: no protection from who can change the traffic")
 
 
@@ -118,7 +126,7 @@ def _path(variable: str) -> Path | None:
 
 
 def _queue(command: argparse.ArgumentParser, **options: Any) -> None:
-    command.add_argument("queue", metavar="QUEUE", **options)
+    command.add_argument("queue", metavar="QUEUE", type=utf8, **options)
 
 
 def _publish(commands: Any) -> None:
@@ -130,7 +138,7 @@ def _publish(commands: Any) -> None:
     command.add_argument("--ttl", metavar="SECONDS", type=seconds, help="drop it when nobody took it by then (up to 604800)")
     command.add_argument("--priority", metavar="N", type=int, help="0 to 9, higher first (default 4)")
     command.add_argument("--header", metavar="NAME=VALUE", action="append", type=header, help="a header; may be given several times")
-    command.add_argument("--key", help="publish no second message under this key within 5 minutes")
+    command.add_argument("--key", type=utf8, help="publish no second message under this key within 5 minutes")
 
 
 def _subscribe(commands: Any) -> None:
@@ -199,7 +207,9 @@ def _move(commands: Any) -> None:
         commands, "move", "move messages to another queue and print how many", "Leased messages stay. All are moved, or none."
     )
     _queue(command)
-    command.add_argument("--to", metavar="QUEUE", help="where to; without it, dead letters go back to the queues that they came from")
+    command.add_argument(
+        "--to", metavar="QUEUE", type=utf8, help="where to; without it, dead letters go back to the queues that they came from"
+    )
     command.add_argument("--count", metavar="N", type=positive, help="how many at most (default all)")
 
 
@@ -212,7 +222,7 @@ def _policy(commands: Any) -> None:
         "max_messages, max_deliveries, dead_letter, ttl, lease, expires (the last three in seconds); {} removes all of it.",
     )
     _queue(command)
-    command.add_argument("policy", metavar="JSON", nargs="?", help="the new policy; absent means show")
+    command.add_argument("policy", metavar="JSON", type=utf8, nargs="?", help="the new policy; absent means show")
 
 
 def _load(commands: Any) -> None:
@@ -225,7 +235,7 @@ def _load(commands: Any) -> None:
         "A line that is no good stops it: what stands before it was published.",
     )
     command.add_argument("file", metavar="FILE", help="the file; - means standard input")
-    command.add_argument("--queue", help="the queue of lines that name none")
+    command.add_argument("--queue", type=utf8, help="the queue of lines that name none")
     command.add_argument(
         "--batch", metavar="N", type=positive, default=500, help="messages published at once, all or none, up to 1000 (default 500)"
     )
@@ -243,6 +253,15 @@ def _dump(commands: Any) -> None:
     command.add_argument(
         "--lease", metavar="SECONDS", type=lease, default=30.0, help="how long a message takes to come back when this dies (default 30)"
     )
+
+
+def utf8(text: str) -> str:
+    """What goes into a request, where text is UTF-8; a command line may have any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("it is not UTF-8") from None  # and may be a password
+    return text
 
 
 def seconds(text: str) -> float:
@@ -270,7 +289,7 @@ def positive(text: str) -> int:
 
 def header(text: str) -> tuple[str, str]:
     """A header, NAME=VALUE."""
-    name, equals, value = text.partition("=")
+    name, equals, value = utf8(text).partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is no header; write NAME=VALUE")
     return name, value

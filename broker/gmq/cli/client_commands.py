@@ -16,7 +16,7 @@ import msgspec
 from gmq.address import Endpoint, parse_endpoint
 from gmq.cli.client_dump import dump
 from gmq.cli.client_load import load
-from gmq.cli.client_output import Exit, Failure, say, watch_interruptions, write
+from gmq.cli.client_output import Exit, Failure, say, standard_input, watch_interruptions, write
 from gmq.client import (
     BlockingClient,
     BlockingConsumer,
@@ -26,12 +26,11 @@ from gmq.client import (
     Message,
     OutcomeUnknown,
     QueueCounts,
-    QueuePolicy,
     Tls,
     Unavailable,
 )
 from gmq.client.link import Backoff
-from gmq.message import MAX_WAIT
+from gmq.message import MAX_WAIT, QueuePolicy
 
 
 def run(options: Namespace) -> int:
@@ -136,7 +135,7 @@ def policy(client: BlockingClient, options: Namespace) -> int:
         effective = client.info(options.queue).policy
     else:
         try:
-            wanted = msgspec.json.decode(options.policy, type=QueuePolicy)
+            wanted = msgspec.json.decode(options.policy, type=QueuePolicy)  # that of the domain, which refuses unknown members
         except msgspec.DecodeError as error:
             raise Failure(f"{options.policy!r} is no policy: {error}", Exit.USAGE) from error
         effective = client.set_policy(options.queue, wanted)
@@ -165,7 +164,7 @@ def _print(data: object) -> None:
 
 def _access(options: Namespace) -> dict[str, Any]:
     """Where the broker is and who we are, as arguments of a client."""
-    password = options.password or os.environ.get("GMQ_PASSWORD")
+    password = options.password
     if options.password_file:
         try:
             password = options.password_file.read_text().rstrip("\r\n")
@@ -207,16 +206,17 @@ def _payload(options: Namespace) -> bytes:
         return payload
     if options.payload not in (None, "-"):
         return os.fsencode(options.payload)
-    if sys.stdin.isatty():
+    source = standard_input()
+    if source.isatty():
         say("reading the message from the terminal; Ctrl-D ends it")
-    return sys.stdin.buffer.read()
+    return source.buffer.read()
 
 
 def _ask(options: Namespace) -> None:
     """Have a person confirm what cannot be undone."""
     if options.yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise Failure(f"{options.command} cannot be undone, and nobody is there to ask; --yes says that it is meant", Exit.USAGE)
     what = "every message of" if options.command == "clear" else "the queue"
     print(f"Remove {what} {options.queue}, on {_endpoint(options).address}? [y/N] ", end="", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from gmq.cli.client_output import Exit, messages, say, write
-from gmq.client import BlockingClient, Message, RequestRefused
+from gmq.client import BlockingClient, GmqClientError, Message
 from gmq.message import DEFAULT_PRIORITY
 
 PREFETCH = 100
@@ -26,14 +26,16 @@ class Line(Struct, omit_defaults=True):
 def dump(client: BlockingClient, options: Namespace) -> int:
     """Write every ready message as a line, and acknowledge it then."""
     dumped = 0
+    left = ""
     encoder = msgspec.json.Encoder()
     try:
         with client.consume(options.queue, lease=options.lease, prefetch=PREFETCH, wait=0, follow=False) as taken:
             for message in taken:
                 write(encoder.encode(line_of(message)) + b"\n")
                 dumped += 1
+        left = _left(client, options.queue)
     finally:
-        say(f"took out {messages(dumped)} of {options.queue}{_left(client, options.queue)}")
+        say(f"took out {messages(dumped)} of {options.queue}{left}")  # also when the broker has gone, and could not be asked any more
     return Exit.DONE if dumped else Exit.EMPTY
 
 
@@ -45,6 +47,6 @@ def _left(client: BlockingClient, queue: str) -> str:
     """What could not be dumped, for the person to know."""
     try:
         info = client.info(queue)
-    except RequestRefused:
+    except GmqClientError:
         return ""  # there is no such queue, or we may not look at it: it is a courtesy only
     return f"; {info.delayed} delayed and {info.leased} leased ones stay" if info.delayed or info.leased else ""

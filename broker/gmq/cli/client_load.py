@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import Struct, field
 
-from gmq.cli.client_output import Exit, Failure, messages, say
+from gmq.cli.client_output import Exit, Failure, messages, say, standard_input
 from gmq.client import Client, GmqClientError, OutcomeUnknown
 from gmq.client.blocking import LoopThread
 from gmq.message import MAX_COUNT, GmqError
@@ -156,10 +156,11 @@ def _publish_all(loader: Loader, found: Iterable[Batch]) -> str:
             loader.send(batch)
             if loader.failure:
                 break
-    except BadLine as bad:
+    except (BadLine, OSError) as bad:
         loader.finish()
         if not loader.failure:
-            return f"{bad}; {_count(loader)} before it"
+            what = bad if isinstance(bad, BadLine) else f"cannot read on: {bad.strerror}"
+            return f"{what}; {_count(loader)} before it"
     except KeyboardInterrupt:
         loader.finish()
         say(f"interrupted; {_count(loader)}")
@@ -228,7 +229,7 @@ def _limits(broker: dict[str, Any], count: int) -> Limits:
 @contextmanager
 def _source(name: str) -> Iterator[BinaryIO]:
     if name == "-":
-        yield sys.stdin.buffer
+        yield standard_input().buffer
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115  # it is closed below; the errors of its user are not ours

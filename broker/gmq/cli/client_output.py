@@ -9,6 +9,8 @@ import select
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
 
 
 class Exit(enum.IntEnum):
@@ -29,6 +31,21 @@ class Failure(Exception):  # noqa: N818  # it carries an exit code, and reads we
         self.code = code
 
 
+def check_output() -> None:
+    """See that there are the standard streams to write to, which whoever starts us may have closed. Raises Failure without an output."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # print would talk on standard output without it
+    if sys.stdout is None:
+        raise Failure("standard output is closed", Exit.USAGE)
+
+
+def standard_input() -> TextIO:
+    """Standard input. Raises Failure where it is closed."""
+    if sys.stdin is None:
+        raise Failure("standard input is closed, and there is nothing to read", Exit.USAGE)
+    return sys.stdin
+
+
 def say(text: str) -> None:
     """Talk to the person: on standard error, so that standard output holds data only."""
     print(f"gmqclient: {text}", file=sys.stderr)
@@ -40,7 +57,7 @@ def messages(count: int) -> str:
 
 
 def write(data: bytes) -> None:
-    """Write data to standard output, and return when it has left. Raises OSError, BrokenPipeError when nobody reads, KeyboardInterrupt.
+    """Write data to standard output, and return when it has left. Raises Failure, BrokenPipeError when nobody reads, KeyboardInterrupt.
 
     The reader may be stuck for ever, and a signal that comes just before a call that blocks does not end that call. So no write blocks: a
     poll waits, which a signal ends whenever it comes.
@@ -51,7 +68,12 @@ def write(data: bytes) -> None:
     left = memoryview(data)
     while left:
         interruptions.wait_for(descriptor)
-        left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
+        try:
+            left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]  # so many go into a pipe that takes any
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failure(f"cannot write to standard output: {error.strerror}") from error
 
 
 class Interruptions:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from gmq.cli.client_output import Exit, Failure, abandon_output, say, watch_interruptions
+from gmq.cli.client_output import Exit, Failure, abandon_output, check_output, say, watch_interruptions
 
 OWN_FLAGS = ("-h", "--help", "--version")
 """What begins with a dash and is not for the original's flags."""
@@ -16,8 +16,9 @@ OWN_FLAGS = ("-h", "--help", "--version")
 def main() -> int:
     """Run the command line's request and return the exit code."""
     arguments = sys.argv[1:]
-    watch_interruptions()
     try:
+        check_output()  # first of all: what is opened next would take the place of one that is missing
+        watch_interruptions()
         return _run(arguments)
     except Failure as failure:
         say(str(failure))

@@ -110,7 +110,11 @@ def _hash_password() -> int:
             print("gmqserver: the two are not the same", file=sys.stderr)
             return EXIT_FAILED
     else:
-        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        try:
+            password = sys.stdin.buffer.readline().decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:  # whose text would tell a part of it
+            print("gmqserver: the password is not UTF-8", file=sys.stderr)
+            return EXIT_FAILED
     if not password:
         print("gmqserver: the password is empty", file=sys.stderr)
         return EXIT_FAILED

@@ -57,8 +57,9 @@ class Client:
         - `address`: `host`, `host:port`, `[::1]:port` or `::1`; the port is 4567 without one. Or a URI, `gmq://user:password@host:port`,
           with `gmqs` for TLS.
         - `user`, `password`: both or neither; they come before those of a URI.
-        - `connections`: how many to spread requests over. With one, publishes arrive in the order in which they were asked for; with more,
-          only those keep their order that are awaited one after another.
+        - `connections`: how many to spread requests over. With one, publishes arrive in the order in which they were asked for, but for
+          those that the broker refuses as unavailable and that are sent again; with more, only those keep their order that are awaited
+          one after another.
         - `connect_timeout`: seconds for one attempt to connect.
         - `request_timeout`: seconds to wait for a connection, and for a reply once the request has left, its `wait` not counted.
         - `backoff`: seconds between attempts to connect: the first, and the longest. They double in between, and are cut by chance by up
@@ -103,11 +104,16 @@ class Client:
         await self.close()
 
     async def connect(self) -> None:
-        """Make one attempt to connect, to learn at once that the address or the credentials are wrong.
+        """Make one attempt to connect, to learn at once that the address or the credentials are wrong; none where there is a connection.
 
         Without it the first request connects. Raises ConnectionFailed, or RequestRefused (Unauthorized).
         """
         await self._pool.connect()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, for good."""
+        return self._pool.closed
 
     async def close(self) -> None:
         """Put back what consumers hold, wait up to a second for replies that are due, and close the connections. Requests after it fail."""

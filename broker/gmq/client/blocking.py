@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from gmq.client.aio import Client
 from gmq.client.consumer import Consumer
 from gmq.client.errors import ConnectionFailed
+from gmq.client.link import CLOSED
 from gmq.client.tls import Tls
 from gmq.client.wire import Message
 
@@ -25,37 +28,51 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.RLock()  # the garbage collector may close a consumer in the thread that holds it
+        self._stopped = False
         self._thread = threading.Thread(target=self._main, name="gmq-client", daemon=True)
         self._thread.start()
 
     @property
     def can_wait(self) -> bool:
         """Whether the caller may wait for something to be run: the loop lives, and the caller is not in it."""
-        return not self._loop.is_closed() and threading.current_thread() is not self._thread
+        runs = (
+            not self._stopped and self._thread.is_alive() and not sys.is_finalizing()
+        )  # an interpreter that ends lets such threads run no more
+        return runs and threading.current_thread() is not self._thread
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled."""
+        """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled.
+
+        Raises ConnectionFailed when the loop was stopped, before or meanwhile.
+        """
         future = self.submit(coroutine)
         try:
             return future.result()
+        except CancelledError:
+            raise ConnectionFailed(CLOSED) from None
         except BaseException:
             future.cancel()
             raise
 
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
-        """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped."""
-        if self._loop.is_closed():
-            coroutine.close()
-            raise ConnectionFailed("the client is closed")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped, or is another process's."""
+        with self._lock:  # what is submitted before the end is run, or cancelled then; nothing is after it, as nobody would answer
+            if self._thread.is_alive() and not self._stopped:  # a fork has no other threads than the one that forked
+                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        coroutine.close()
+        raise ConnectionFailed(CLOSED if self._stopped else "the client belongs to the process that this one was forked from")
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have the loop call a function soon; do not wait for it."""
-        self._loop.call_soon_threadsafe(function)
+        """Have the loop call a function soon; do not wait for it. A loop that was stopped does not call it."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(function)
 
     def stop(self) -> None:
         """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            self._stopped = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _main(self) -> None:
@@ -92,6 +109,8 @@ class BlockingClient:
                     print(message.text)
 
     A call that is interrupted (KeyboardInterrupt) is cancelled, with what that means for `Client`.
+
+    A process that is forked off needs a client of its own: to it, a client that was used before the fork raises ConnectionFailed.
     """
 
     def __init__(
@@ -139,7 +158,7 @@ class BlockingClient:
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None
-        if thread:
+        if thread and thread.can_wait:  # else a fork of our process closes, and the connections are not its own
             try:
                 thread.run(self._client.close())
             finally:
@@ -177,7 +196,7 @@ class BlockingClient:
     def _loop_thread(self) -> LoopThread:
         with self._lock:
             if self._closed:
-                raise ConnectionFailed("the client is closed")
+                raise ConnectionFailed(CLOSED)
             self._thread = self._thread or LoopThread()
             return self._thread
 

@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._room = asyncio.Semaphore(in_flight)
+        self._turn = asyncio.Lock()
         self._writable = asyncio.Event()
         self._writable.set()
         self._outbox: list[Exchange] = []
@@ -101,7 +102,8 @@ class Connection(asyncio.Protocol):
         if counted:
             await self._room.acquire()
         try:
-            await self._writable.wait()
+            async with self._turn:  # or who comes when it is writable again goes before those that waited for that
+                await self._writable.wait()
             self._refuse_when_unusable()
         except BaseException:
             if counted:
@@ -268,7 +270,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
+        return os.strerror(error.errno).lower() + (f": {error.filename}" if error.filename else "")
     return str(error) or type(error).__name__
 
 
@@ -291,6 +293,7 @@ async def open_connection(
 ) -> Connection:
     """Connect and say hello. Raises ConnectionFailed, or RequestRefused when the broker does not want us."""
     connection: Connection | None = None
+    reply: Reply | None = None
     try:
         async with asyncio.timeout(timeout):
             connection = await _connect(address, in_flight, tls)
@@ -303,7 +306,7 @@ async def open_connection(
     except (NotSent, ReplyLost) as error:
         raise ConnectionFailed(f"{error} before it said hello; {doubt(tls)}") from error
     finally:
-        if connection and not connection.answered:
+        if connection and not reply:  # also where it came in the very moment in which we were cancelled
             connection.abort("did not say hello")
     if reply.confirmation != DONE:
         await connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Sequence
 from types import TracebackType
@@ -51,7 +52,7 @@ class Consumer:
         self, client: Client, registry: set[Consumer], queue: str | Sequence[str], *, lease: float, prefetch: int, wait: float, follow: bool
     ) -> None:
         """`registry` lists the consumers that hold something. The rest is as for Client.consume. Raises ValueError."""
-        if isinstance(lease, bool) or not lease > 0:
+        if isinstance(lease, bool) or not 0 < lease < math.inf:
             raise ValueError(f"lease is {lease!r}; it must be a number of seconds above 0, so that it can be extended in time")
         if follow and not wait > 0:
             raise ValueError(f"wait is {wait!r}; to follow a queue it must be above 0")
@@ -64,7 +65,7 @@ class Consumer:
         self._follow = follow
         self._ready: deque[Message] = deque()
         self._current: Message | None = None
-        self._taking: asyncio.Task[list[Message]] | None = None
+        self._taking: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._acknowledging: set[asyncio.Task[None]] = set()
         self._entered = False
@@ -95,7 +96,7 @@ class Consumer:
             self._registry.add(self)
             self._keeping = self._keeping or asyncio.create_task(self._keep())
         while not self._ready and not self._stopped and not self._closed:
-            self._ready.extend(await self._take())
+            await self._take()
             await self._acknowledged()
             if not self._ready and not self._follow:
                 break
@@ -145,22 +146,20 @@ class Consumer:
     def _held(self) -> list[Message]:
         return [self._current, *self._ready] if self._current else list(self._ready)
 
-    async def _take(self) -> list[Message]:
+    async def _take(self) -> None:
         """Take messages, or nothing after a while or a `stop`."""
         self._taking = taking = asyncio.create_task(self._take_with_patience())
         try:
-            return await taking
+            await taking
         except asyncio.CancelledError:
-            if taking.done() and not taking.cancelled() and not taking.exception():
-                self._ready.extend(taking.result())  # they came in the very moment in which we were cancelled
             task = asyncio.current_task()
-            if self._stopped and task and not task.cancelling():
-                return []
-            raise
+            if not self._stopped or not task or task.cancelling():
+                raise
         finally:
             self._taking = None
 
-    async def _take_with_patience(self) -> list[Message]:
+    async def _take_with_patience(self) -> None:
+        """What comes is held at once: who waits for it may be cancelled, or we be closed, in this very moment."""
         clock = asyncio.get_running_loop().time
         until = clock() + self._wait
         backoff = Backoff()
@@ -170,14 +169,15 @@ class Consumer:
             try:
                 messages = await self._client.take_many(self._queue, count=self._prefetch, wait=wait, lease=self._lease)
             except PASSING as error:
-                if not self._follow:
+                if not self._follow or self._client.closed:
                     raise
                 log.warning("cannot take from %s, and tries again: %s", self._queue, error)
                 failures += 1
                 await asyncio.sleep(backoff.delay(failures))
                 continue
+            self._ready.extend(messages)
             if messages or clock() >= until:
-                return messages
+                return
 
     async def _keep(self) -> None:
         """Extend the leases of all that is held, three times per lease."""
@@ -213,5 +213,6 @@ class Consumer:
         """Wait for all acknowledgements under way. Raises what refused one for good."""
         if self._acknowledging:
             done, self._acknowledging = await asyncio.wait(self._acknowledging, timeout=timeout)
-            for task in done:
-                task.result()
+            refusals = [error for task in done if (error := task.exception())]  # all are looked at, or asyncio complains of the others
+            if refusals:
+                raise refusals[0]

@@ -14,6 +14,8 @@ from gmq.client.errors import ConnectionFailed, LimitReached, Unavailable
 
 log = logging.getLogger("gmq.client")
 
+CLOSED = "the client is closed"
+
 Opener = Callable[[], Awaitable[Connection]]
 """Makes one attempt to connect; raises ConnectionFailed or RequestRefused."""
 
@@ -40,6 +42,7 @@ class Link:
         self._backoff = backoff
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
+        self._turn = asyncio.Lock()
         self._waiting = 0
         self._failures = 0
         self._closed = False
@@ -56,14 +59,19 @@ class Link:
         Raises ConnectionFailed when the link is closed, and RequestRefused when the broker does not want us. Wait as long as you like:
         `trouble` tells why it takes so long.
         """
-        if self._connection and self._connection.usable:
+        there = self._connection is not None and self._connection.usable
+        if self._connection and there and not self._waiting:
             return self._connection
-        if self._connecting is None or self._connecting.done():
+        self._refuse_when_closed()
+        if self._connecting is None or (self._connecting.done() and not there):
             self._connecting = asyncio.create_task(self._connect_until_it_works())
         connecting = self._connecting
         self._waiting += 1
         try:
-            return await asyncio.shield(connecting)
+            async with self._turn:  # or who comes when it is there goes before those that waited for it
+                if self._connection and self._connection.usable:
+                    return self._connection
+                return await asyncio.shield(connecting)
         finally:
             self._waiting -= 1
             if not self._waiting and self._connecting is connecting and not connecting.done():
@@ -71,12 +79,17 @@ class Link:
                 self._connecting = None
 
     async def connect(self) -> Connection:
-        """Make one attempt to connect. Raises ConnectionFailed or RequestRefused."""
+        """Make one attempt to connect, unless there is a connection. Raises ConnectionFailed or RequestRefused."""
         self._refuse_when_closed()
+        if self._connection and self._connection.usable:
+            return self._connection
         connection = await self._opener()
         if self._closed:
             await connection.close()
             self._refuse_when_closed()
+        if (other := self._connection) and other.usable:  # of an attempt at the same time, and perhaps in use
+            await connection.close()
+            return other
         self._connection = connection
         self.trouble = None
         return connection
@@ -100,8 +113,9 @@ class Link:
 
     async def _connect_until_it_works(self) -> Connection:
         # A broker that accepts connections and drops them unused is left in peace as well as one that accepts none.
-        old, self._connection = self._connection, None
-        if old:
+        old = self._connection
+        if old and not old.usable:
+            self._connection = None
             self._failures = 0 if old.answered > 1 else self._failures + 1
         try:
             while True:
@@ -110,11 +124,11 @@ class Link:
                 try:
                     return await self.connect()
                 except (ConnectionFailed, LimitReached, Unavailable) as error:
+                    self._refuse_when_closed()
                     if self.trouble is None:
                         log.warning("%s; tries again", error)  # once for each time that it is away
                     self.trouble = error
                     self._failures += 1
-                    self._refuse_when_closed()
         except asyncio.CancelledError:
             self._refuse_when_closed()
             raise
@@ -126,4 +140,4 @@ class Link:
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise ConnectionFailed("the client is closed")
+            raise ConnectionFailed(CLOSED)

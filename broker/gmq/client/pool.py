@@ -11,7 +11,7 @@ from msgspec import Struct
 from gmq.address import Address
 from gmq.client.connection import Connection, Exchange, Late, NotSent, ReplyLost, open_connection
 from gmq.client.errors import ConnectionFailed, GmqClientError, OutcomeUnknown, RequestRefused, RequestTimeout, refusal
-from gmq.client.link import Backoff, Link
+from gmq.client.link import CLOSED, Backoff, Link
 from gmq.client.tls import Tls
 from gmq.client.wire import DONE, Reply
 
@@ -46,6 +46,7 @@ class Pool:
         self._apart: set[Link] = set()
         self._spare: list[Link] = []
         self._ending: set[asyncio.Task[None]] = set()
+        self.closed = False
 
     async def connect(self) -> None:
         """Make one attempt to connect. Raises ConnectionFailed or RequestRefused."""
@@ -53,6 +54,7 @@ class Pool:
 
     async def close(self) -> None:
         """Close all connections; no request can be sent any more."""
+        self.closed = True
         closing = [link.close() for link in (*self._links, *self._apart, *self._spare)]
         await asyncio.gather(*closing, *self._ending)
         unsaid = [line for link in self._links for line in link.unsaid]
@@ -120,8 +122,10 @@ class Pool:
     async def ask_apart(self, line: bytes, *, tag: int | None, wait: float, late: Late) -> Reply:
         """Send a request on a connection of its own, which ends with it when it fails or is cancelled.
 
-        That is the only way to tell the broker that nobody waits any more.
+        That is the only way to tell the broker that nobody waits any more. Raises as `ask`.
         """
+        if self.closed:
+            raise ConnectionFailed(CLOSED)
         link = self._spare.pop() if self._spare else self._new_link()
         self._apart.add(link)
         spare = False

@@ -29,6 +29,9 @@ class Tls(Struct, frozen=True):
         Raises:
             OSError: one of them cannot be read, or (ssl.SSLError) is not what it should be.
         """
+        for file in (self.ca, self.certificate, self.key):
+            if file is not None:
+                Path(file).open("rb").close()  # the error has the file's name, which that of OpenSSL has not
         context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if not self.verify:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,7 +137,14 @@ _decoder = msgspec.json.Decoder(Reply)
 
 
 def encode(request: Request) -> bytes:
-    """The request as one line, newline included."""
+    """The request as one line, newline included. Raises ValueError for a length of time that is not finite."""
+    lengths = [request.delay, request.ttl, request.wait, request.lease]
+    if policy := request.policy:
+        lengths += [policy.ttl, policy.lease, policy.expires]
+    for length in lengths:
+        # JSON has no such numbers, and a null instead means that nothing was asked for: a take without a lease, say.
+        if length is not None and not math.isfinite(length):
+            raise ValueError(f"{length} is no length of time; it must be a finite number of seconds")
     return _encoder.encode(request) + b"\n"
 
 
