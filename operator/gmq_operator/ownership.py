@@ -1,6 +1,8 @@
 """Whose an object is that bears the name of a child."""
 
-from gmq_operator.observed import Object
+from collections.abc import Mapping
+
+from gmq_operator.observed import Kind, Object
 from gmq_operator.resources import MANAGED_BY, MANAGER, is_ours
 from gmq_operator.resources.labels import INSTANCE
 from gmq_operator.spec import GROUP, KIND, GmqServer
@@ -8,6 +10,16 @@ from gmq_operator.spec import GROUP, KIND, GmqServer
 
 class PredecessorError(Exception):
     """The object goes with a GmqServer of the same name that was deleted: it is waited for, and its end is an event."""
+
+
+def of_this_one(body: Object, children: Mapping[tuple[Kind, str], Object]) -> dict[tuple[Kind, str], Object]:
+    """The children of a GmqServer without what is left of another one that had its name: what that does says nothing of this one."""
+    uid = body["metadata"]["uid"]
+    return {place: child for place, child in children.items() if _controllers(child) <= {uid}}
+
+
+def _controllers(live: Object) -> set[str]:
+    return {owner["uid"] for owner in live["metadata"].get("ownerReferences") or () if owner.get("controller")}
 
 
 def foreign(server: GmqServer, live: Object) -> str | None:

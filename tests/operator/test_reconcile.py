@@ -534,6 +534,27 @@ def test_children_of_a_predecessor_are_waited_for() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("storage", [MEMORY, FILESYSTEM])
+def test_nothing_is_told_of_a_predecessor_as_if_it_were_this_servers(storage: dict[str, Any]) -> None:
+    """It is about to go: who waits for Ready would be told so, and then have no broker."""
+
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        world.cluster.edit(DEPLOYMENT, "orders", rolled_out)
+        await world.settle("orders")
+        assert world.condition("orders", "Ready")[0] == "True"
+        world.cluster.remove(SERVER, "orders")
+        world.user_applies("orders", storage=storage)
+        await world.reconcile("orders")
+        assert world.condition("orders", "SpecValid")[1] == "Valid", "the predecessor's storage counts as this server's"
+        assert world.condition("orders", "Ready")[:2] == ("False", "NoDeployment"), "the predecessor's pods count as this server's"
+        assert world.condition("orders", "Progressing")[1] == "Waiting"
+        assert not world.status("orders")["endpoints"], "the predecessor's Services lead to no broker of this server"
+
+    play(scenario)
+
+
 def test_children_that_were_orphaned_are_adopted() -> None:
     async def scenario(world: World) -> None:
         world.user_applies("orders")
