@@ -13,13 +13,21 @@ class PredecessorError(Exception):
 
 
 def of_this_one(body: Object, children: Mapping[tuple[Kind, str], Object]) -> dict[tuple[Kind, str], Object]:
-    """The children of a GmqServer without what is left of another one that had its name: what that does says nothing of this one."""
+    """The children of a GmqServer without what is left of another one that had its name: what that does says nothing of this one.
+
+    What the operator did not apply is no child either, whatever its labels: `kubectl expose` makes a Service with those of the Deployment.
+    """
     uid = body["metadata"]["uid"]
-    return {place: child for place, child in children.items() if _controllers(child) <= {uid}}
+    return {place: child for place, child in children.items() if _controllers(child) <= {uid} and _applied(child)}
 
 
 def _controllers(live: Object) -> set[str]:
     return {owner["uid"] for owner in live["metadata"].get("ownerReferences") or () if owner.get("controller")}
+
+
+def _applied(live: Object) -> bool:
+    entries = live["metadata"].get("managedFields") or ()
+    return any(entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in entries)
 
 
 def foreign(server: GmqServer, live: Object) -> str | None:
@@ -40,6 +48,6 @@ def foreign(server: GmqServer, live: Object) -> str | None:
     labels = metadata.get("labels") or {}
     if labels.get(MANAGED_BY) == MANAGER and labels.get(INSTANCE) == server.name:
         return None  # a claim that was kept, or what lost its owner when that was deleted with --cascade=orphan
-    if any(entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in metadata.get("managedFields") or ()):
+    if _applied(live):
         return None  # the same, and somebody took its labels away
     return "It was there before, was not made by this operator, and is left as it is. Delete or rename it, or rename the GmqServer."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -496,6 +497,23 @@ def test_what_belongs_to_somebody_else_is_not_taken_over(kind: Kind, name: str, 
         await world.settle("orders")
         assert world.condition("orders", "SpecValid")[0] == "True"
         assert world.cluster.one(kind, name)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "gmq-operator"
+
+    play(scenario)
+
+
+def test_what_others_made_with_the_labels_of_a_child_is_left_alone() -> None:
+    """`kubectl expose deployment/orders` gives the Service that it makes the Deployment's labels."""
+
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        exposed = copy.deepcopy(world.cluster.one(SERVICE, "orders"))
+        exposed["metadata"] = {"name": "orders-public", "namespace": NAMESPACE, "labels": exposed["metadata"]["labels"]}
+        world.cluster.put(SERVICE, exposed)
+        await world.settle("orders")
+        assert "orders-public" in world.cluster.names(SERVICE), "a Service that somebody made was deleted"
+        hosts = [endpoint["host"] for endpoint in world.status("orders")["endpoints"]]
+        assert "orders-public.shop.svc" not in hosts, "the API server refuses a status with two endpoints of a name"
 
     play(scenario)
 
