@@ -217,8 +217,8 @@ class KubernetesCluster:
             raise refusal(response.status, answer)
         try:
             result = msgspec.json.decode(answer)
-        except ValueError as error:
-            raise UnreachableError(f"The API server's answer to {method} {where} is no JSON") from error
+        except (ValueError, RecursionError) as error:
+            raise UnreachableError(f"The API server's answer to {method} {where} is no JSON: {error}") from error
         return result if isinstance(result, dict) else {}
 
 

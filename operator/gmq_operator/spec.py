@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct, structs
@@ -72,6 +72,9 @@ __all__ = [
 OWN_LABELS = frozenset(f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "managed-by", "part-of"))
 """Labels of pods that are the operator's: its Services find them by these."""
 
+DEEPEST = 100
+"""Levels of objects and lists in a member of the spec: no PodSpec has a third of it, and an API server takes a hundred times as many."""
+
 _ONE_BROKER: Mapping[StorageType, str] = {
     "memory": "each would have messages of its own",
     "filesystem": "only one broker may use a volume",
@@ -111,7 +114,7 @@ def parse(body: Json) -> GmqServer:
     if body.get("spec") is None:
         reading.problem("spec", "is missing; it must be an object, with storage at least")
     else:
-        spec = reading.struct(Spec, _with_quantities(body["spec"]), "spec")
+        spec = reading.struct(Spec, _with_quantities(_without_depths(body["spec"], reading)), "spec")
     if spec is not None:
         spec = _resolved(spec, reading)
         _check(spec, reading)
@@ -120,6 +123,30 @@ def parse(body: Json) -> GmqServer:
     return GmqServer(
         namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], generation=metadata["generation"], spec=spec
     )
+
+
+def _without_depths(spec: object, reading: Reading) -> object:
+    """The spec without members that are nested so deeply that to go down them would come to the end of the stack."""
+    if not isinstance(spec, Mapping):
+        return spec
+    too_deep = [member for member, value in spec.items() if _is_deeper(value, DEEPEST)]
+    for member in too_deep:
+        reading.problem(f"spec.{member}", f"is nested more than {DEEPEST} levels deep")
+    return {member: value for member, value in spec.items() if member not in too_deep}
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether there are objects or lists in one another, more than so many: found level by level, without going down."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _with_quantities(spec: object) -> object:

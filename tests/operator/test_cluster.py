@@ -184,6 +184,7 @@ def test_kinds_that_the_cluster_lacks_are_found_out() -> None:
         (failure(401, "Unauthorized", "Unauthorized"), UnreachableError, "Unauthorized"),
         ((502, b"<html>bad gateway</html>"), UnreachableError, "bad gateway"),
         ((200, b"no json"), UnreachableError, "no JSON"),
+        pytest.param((200, b"[" * 20_000 + b"]" * 20_000), UnreachableError, "recursion", id="deep"),
         ((404, b"[]"), RefusedError, "404"),
     ],
     ids=str,
