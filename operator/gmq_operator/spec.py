@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from msgspec import Struct, structs
 
+from gmq.database import parse_host
 from gmq.document import Reading, found
 from gmq.message import GmqError
 from gmq.settings import DEFAULTS, LARGEST_MESSAGE
@@ -188,9 +189,7 @@ def _check(spec: Spec, reading: Reading) -> None:
     _check_policies(spec, reading)
     message_size = spec.limits.message_size
     check_config(spec.config, message_size if isinstance(message_size, int) else None, reading)
-    path = "spec.config.mysql.tls"
-    if path in reading.given and reading.sound(path) and (spec.storage.mysql is None or spec.storage.mysql.tls is None):
-        reading.problem(path, "is set, but not spec.storage.mysql.tls, which it is a part of")
+    _check_database_tls(spec, reading)
     _check_service(spec.service, reading)
     _check_pod(spec.pod, reading)
 
@@ -211,6 +210,8 @@ def _check_storage(spec: Spec, reading: Reading) -> None:
             reading.problem(path, f"is set, and spec.storage.type is {quote(storage.type)}; only the member of that type may be set")
     if storage.type == "mysql" and storage.mysql is None and reading.sound("spec.storage.mysql"):
         reading.problem("spec.storage.mysql", "is missing; the type mysql needs it, with host and credentialsSecretRef")
+    if storage.mysql is not None and reading.sound("spec.storage.mysql"):
+        _check_database(storage.mysql, reading)
     if storage.switch_from == storage.type:
         reading.problem("spec.storage.switchFrom", f"is {quote(storage.type)}, as is spec.storage.type; it must be the type of before")
     if spec.replicas > 1 and storage.type != "mysql" and reading.sound("spec.replicas"):
@@ -221,6 +222,14 @@ def _check_storage(spec: Spec, reading: Reading) -> None:
         _check_filesystem(storage.filesystem, reading)
 
 
+def _check_database(mysql: MysqlStorage, reading: Reading) -> None:
+    try:
+        parse_host(mysql.host, mysql.port)
+    except ValueError:
+        allowed = "a name or an address, such as db or [::1]"
+        reading.problem("spec.storage.mysql.host", f"is {quote(mysql.host)}; it must be {allowed}")
+
+
 def _check_filesystem(filesystem: FilesystemStorage, reading: Reading) -> None:
     if parse_quantity(filesystem.size) < parse_quantity(SMALLEST_VOLUME):
         reading.problem("spec.storage.filesystem.size", f"is {quote(filesystem.size)}; it must be {SMALLEST_VOLUME} or more, such as 10Gi")
@@ -228,6 +237,17 @@ def _check_filesystem(filesystem: FilesystemStorage, reading: Reading) -> None:
     if "ReadWriteOncePod" in filesystem.access_modes and len(filesystem.access_modes) > 1:
         text = f"is {found(list(filesystem.access_modes))}; ReadWriteOncePod may not be beside another mode"
         reading.problem("spec.storage.filesystem.accessModes", text)
+
+
+def _check_database_tls(spec: Spec, reading: Reading) -> None:
+    path = "spec.config.mysql.tls"
+    if path not in reading.given or not reading.sound(path):
+        return
+    if spec.storage.mysql is None or spec.storage.mysql.tls is None:
+        reading.problem(path, "is set, but not spec.storage.mysql.tls, which it is a part of")
+    tls = spec.config["mysql"]["tls"]
+    if tls.get("key") and not tls.get("certificate"):
+        reading.problem(f"{path}.key", f"is set, but no {path}.certificate that it belongs to")
 
 
 def _check_auth(auth: Auth, reading: Reading) -> None:
@@ -269,12 +289,19 @@ def _check_service(service: Service, reading: Reading) -> None:
         reading.problem("spec.service.loadBalancerClass", f"is {quote(service.load_balancer_class)}; {wrong}")
     _check_unique("spec.service.loadBalancerSourceRanges", "", service.load_balancer_source_ranges, reading)
     for index, network in enumerate(service.load_balancer_source_ranges):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
+        if not _is_network(network):
             where = f"spec.service.loadBalancerSourceRanges[{index}]"
             reading.problem(where, f"is {quote(network)}; it must be a network in CIDR form, such as 192.0.2.0/24, without bits of hosts")
     check_annotations(service.annotations, "spec.service.annotations", reading.problem)
+
+
+def _is_network(text: str) -> bool:
+    """Whether the API server takes it for one too: with the number of bits, not a mask, and of no interface."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return text.endswith(f"/{network.prefixlen}") and "%" not in text
 
 
 def _check_pod(pod: Pod, reading: Reading) -> None:
