@@ -208,8 +208,8 @@ def deep_answers() -> Iterator[None]:
 @pytest.mark.usefixtures("deep_answers")
 def test_objects_that_are_nested_as_deeply_as_an_api_server_takes_end_no_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that somebody made in a namespace of theirs would keep the operator from all the others."""
-    monkeypatch.setattr(ApiServer, "text", lambda _, value: json.dumps(value).replace('"deep"', '{"a":' * 9_990 + "1" + "}" * 9_990))
-    deep = {**item("deep", 5), "spec": {"config": "deep"}}
+    monkeypatch.setattr(ApiServer, "text", lambda _, value: json.dumps(value).replace('"deep"', "[" * 9_990 + "]" * 9_990))
+    deep = {**item("deep", 5), "spec": {"config": {"lists": "deep"}}}
 
     async def scenario(server: ApiServer, _: Watch, heard: Heard) -> None:
         await until(lambda: (SERVER, None, "listed") in heard.events, lambda: heard.events)
