@@ -124,7 +124,7 @@ class Reconciler:
             result = self._held(key, server, body)
             if result == "ok":
                 made = await self._make(key, server, body)
-        observed = await self._observe(key, body, made)
+        observed = await self._observe(key, server, body, made)
         await self._report(server, observed)
         if made.refused:
             raise UnfinishedError("; ".join(f"{kind.kind} {name}: {text}" for (kind, name), text in made.refused.items()))
@@ -256,8 +256,11 @@ class Reconciler:
             else:
                 log.info("deleted", key=str(key), kind=kind.kind, name=name)
 
-    async def _observe(self, key: Key, body: Object, made: Made) -> Observed:
+    async def _observe(self, key: Key, server: GmqServer | SpecError, body: Object, made: Made) -> Observed:
         children, pods = self._children(key, body), self._cache.pods(key)
+        if isinstance(server, GmqServer) and server.spec.storage.type != "filesystem":
+            # A claim that was left behind, which nothing uses: nobody waits for its volume.
+            children = {place: child for place, child in children.items() if place[0] != CLAIM}
         warnings = await warnings_of(self._cluster, pods, children)
         return Observed(body=body, children=children, pods=pods, warnings=warnings, refused=made.refused, waiting=made.waiting)
 

@@ -297,6 +297,22 @@ def test_a_claim_grows_and_never_shrinks() -> None:
     play(scenario)
 
 
+def test_a_claim_that_was_left_behind_is_looked_at_no_more() -> None:
+    async def scenario(world: World) -> None:
+        world.user_applies("orders", storage=FILESYSTEM)
+        await world.settle("orders")
+        world.cluster.edit(CLAIM, "orders-data", lambda item: item.update(status={"phase": "Pending"}))
+        world.user_applies("orders", storage={"type": "memory", "switchFrom": "filesystem"})
+        await world.settle("orders")
+        world.cluster.edit(DEPLOYMENT, "orders", rolled_out)
+        assert await world.settle("orders") is None, "a server that is well is looked at again and again"
+        world.cluster.requests.clear()
+        await world.reconcile("orders")
+        assert not world.cluster.requests, "Events about a claim that nothing uses are asked for"
+
+    play(scenario)
+
+
 def test_an_expansion_that_is_refused_is_told_and_holds_nothing_else_up() -> None:
     async def scenario(world: World) -> None:
         world.user_applies("orders", storage=FILESYSTEM)
