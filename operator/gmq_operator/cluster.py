@@ -253,6 +253,10 @@ def _cut(text: bytes) -> bytes:
     return b"".join([*kept, text[at:]])
 
 
+_REFUSALS = ("webhook", "failed to create typed patch object")
+"""What is in messages of the status 500 that are no trouble of the API server's own."""
+
+
 def refusal(status: int, answer: bytes) -> ClusterError:
     """The error that an answer means."""
     try:
@@ -263,9 +267,9 @@ def refusal(status: int, answer: bytes) -> ClusterError:
         said = {}
     reason = str(said.get("reason") or "")
     message = str(said.get("message") or "") or f"HTTP status {status}"
-    # 401: credentials that are being renewed; 410: a list that took too long to read. A webhook that cannot be reached answers 500 too, for
-    # a reason that somebody has to see.
-    if status in {401, 410, 429} or (status >= 500 and "webhook" not in message):
+    # 401: credentials that are being renewed; 410: a list that took too long to read. Somebody has to see that a webhook cannot be reached,
+    # and that an object does not fit its kind, which 500 says as well.
+    if status in {401, 410, 429} or (status >= 500 and not any(cause in message for cause in _REFUSALS)):
         return UnreachableError(f"The API server cannot serve now: {message}")
     return (ConflictError if status == 409 else RefusedError)(status, reason, message)
 

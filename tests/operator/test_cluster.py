@@ -196,6 +196,12 @@ def test_kinds_that_the_cluster_lacks_are_found_out() -> None:
         (failure(403, "Forbidden", "the quota is used up"), RefusedError, "the quota is used up"),
         (failure(422, "Invalid", "spec.x: wrong"), RefusedError, "spec.x: wrong"),
         (failure(500, "InternalError", "failed calling webhook x: refused"), RefusedError, "webhook x"),
+        (failure(500, "", 'failed to create typed patch object: .env[name="A"].value: expected string'), RefusedError, "expected string"),
+        (
+            failure(500, "", "failed to create typed patch object (shop/orders; v1, Kind=X): .a: field not declared"),
+            RefusedError,
+            "declared",
+        ),
         (failure(500, "InternalError", "etcdserver: leader changed"), UnreachableError, "leader changed"),
         (failure(503, "ServiceUnavailable", "starting"), UnreachableError, "starting"),
         (failure(429, "TooManyRequests", "slow down"), UnreachableError, "slow down"),
