@@ -253,7 +253,7 @@ def _cut(text: bytes) -> bytes:
     return b"".join([*kept, text[at:]])
 
 
-_REFUSALS = ("webhook", "failed to create typed patch object")
+_REFUSALS = ("webhook", "failed to create typed patch object", "failed to convert new object")
 """What is in messages of the status 500 that are no trouble of the API server's own."""
 
 

@@ -202,6 +202,8 @@ def test_kinds_that_the_cluster_lacks_are_found_out() -> None:
             RefusedError,
             "declared",
         ),
+        (failure(500, "", "failed to convert new object to proper version: quantities must match"), RefusedError, "quantities"),
+        (failure(500, "", "failed to convert new object (shop/a; v1, Kind=X) to proper version: cannot convert"), RefusedError, "convert"),
         (failure(500, "InternalError", "etcdserver: leader changed"), UnreachableError, "leader changed"),
         (failure(503, "ServiceUnavailable", "starting"), UnreachableError, "starting"),
         (failure(429, "TooManyRequests", "slow down"), UnreachableError, "slow down"),
