@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 
 import gmq
 from gmq import log
@@ -115,9 +116,22 @@ def quiet_libraries(level: str) -> None:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else least)
 
 
+DEEPEST_ANSWER = 20_000
+"""Levels of JSON. An API server takes objects of up to 10,000: one of them must not keep the operator from all the others."""
+STACK = 64 << 20
+"""Bytes of address space for the stack of a thread that reads such an answer."""
+
+
+def read_deep_answers() -> None:
+    """Let threads that begin from now on read JSON that is nested as deeply as the API server takes it."""
+    sys.setrecursionlimit(DEEPEST_ANSWER)
+    threading.stack_size(STACK)
+
+
 def main() -> int:
     """Run the operator; the result is the exit code."""
     end_at_signals()
+    read_deep_answers()
     given = settings()
     log.configure("", given.log_level, given.log_format)
     quiet_libraries(given.log_level)

@@ -1,6 +1,7 @@
 """The API server, as far as the operator needs it. Every request runs in one of a few threads and ends within a time limit."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,11 @@ READ_TIMEOUT: Final = 20.0
 THREADS: Final = 8
 PAGE: Final = 500
 """Objects that a list asks for at once: the API server and the operator need memory for no more."""
+
+DEEPEST: Final = 500
+"""Levels of JSON that are left of an answer that cannot be read: more than any spec that is not refused."""
+_NESTING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]')
+"""What begins or ends objects and lists, and strings, in which the same means nothing."""
 
 APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"
@@ -216,10 +222,39 @@ class KubernetesCluster:
         if not 200 <= response.status < 300:
             raise refusal(response.status, answer)
         try:
-            result = msgspec.json.decode(answer)
+            result = _decoded(answer)
         except ValueError as error:
             raise UnreachableError(f"The API server's answer to {method} {where} is no JSON") from error
         return result if isinstance(result, dict) else {}
+
+
+def _decoded(answer: bytes) -> Any:
+    """The answer, without what in it is nested more deeply than can be read: one such object must not hide the others of a list."""
+    try:
+        return msgspec.json.decode(answer)
+    except RecursionError:
+        return msgspec.json.decode(_cut(answer))
+
+
+def _cut(text: bytes) -> bytes:
+    """The JSON with null in the place of what is nested too deeply."""
+    kept: list[bytes] = []
+    depth = at = 0
+    for token in _NESTING.finditer(text):
+        if token[0] in {b"[", b"{"}:
+            depth += 1
+            if depth == DEEPEST + 1:
+                kept.append(text[at : token.start()])
+        elif token[0] in {b"]", b"}"}:
+            if depth == DEEPEST + 1:
+                kept.append(b"null")
+                at = token.end()
+            depth -= 1
+    return b"".join([*kept, text[at:]])
+
+
+_REFUSALS = ("webhook", "failed to create typed patch object", "failed to convert new object")
+"""What is in messages of the status 500 that are no trouble of the API server's own."""
 
 
 def refusal(status: int, answer: bytes) -> ClusterError:
@@ -232,9 +267,9 @@ def refusal(status: int, answer: bytes) -> ClusterError:
         said = {}
     reason = str(said.get("reason") or "")
     message = str(said.get("message") or "") or f"HTTP status {status}"
-    # 401: credentials that are being renewed; 410: a list that took too long to read. A webhook that cannot be reached answers 500 too, for
-    # a reason that somebody has to see.
-    if status in {401, 410, 429} or (status >= 500 and "webhook" not in message):
+    # 401: credentials that are being renewed; 410: a list that took too long to read. Somebody has to see that a webhook cannot be reached,
+    # and that an object does not fit its kind, which 500 says as well.
+    if status in {401, 410, 429} or (status >= 500 and not any(cause in message for cause in _REFUSALS)):
         return UnreachableError(f"The API server cannot serve now: {message}")
     return (ConflictError if status == 409 else RefusedError)(status, reason, message)
 

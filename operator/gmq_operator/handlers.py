@@ -104,6 +104,16 @@ class Watch:
             self._stop.set()
 
 
+class _NoDifferences(kopf.AnnotationsDiffBaseStorage):
+    """Nobody asks what changed in an object. kopf would copy each one for that, and not come to the ground of one that is nested deeply."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """An annotation would have it, which nobody wrote but who wants to disturb."""
+
+
 MakeWatch = Callable[[Settings, frozenset[Kind], Sink, Asked], Watch]
 
 
@@ -144,5 +154,5 @@ def kopf_settings(selected: Callable[[Any], bool]) -> kopf.OperatorSettings:
     # Nothing of this is ever written, as no handler keeps a state; should one ever, then under this project's name.
     settings.persistence.finalizer = f"{PREFIX}/finalizer"
     settings.persistence.progress_storage = kopf.StatusProgressStorage(field=f"status.{MANAGER}")
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=PREFIX)
+    settings.persistence.diffbase_storage = _NoDifferences(prefix=PREFIX)
     return settings

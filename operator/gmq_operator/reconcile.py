@@ -18,7 +18,7 @@ from gmq_operator.claims import grown
 from gmq_operator.cluster import Cluster, ClusterError, ConflictError, RefusedError
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import CLAIM, CONFIG_MAP, DEPLOYMENT, SECRET, Context, Kind, Object, Observed
-from gmq_operator.ownership import PredecessorError, foreign
+from gmq_operator.ownership import PredecessorError, foreign, of_this_one
 from gmq_operator.reports import post_events, warnings_of
 from gmq_operator.resources import Child, default_user, default_user_name, desired, differs, emptied, prunable
 from gmq_operator.spec import GmqServer, SpecError, parse
@@ -124,24 +124,28 @@ class Reconciler:
             result = self._held(key, server, body)
             if result == "ok":
                 made = await self._make(key, server, body)
-        observed = await self._observe(key, body, made)
+        observed = await self._observe(key, server, body, made)
         await self._report(server, observed)
         if made.refused:
             raise UnfinishedError("; ".join(f"{kind.kind} {name}: {text}" for (kind, name), text in made.refused.items()))
         return result, None if result == "invalid" else _sooner(made.again, _next_look(observed))
 
+    def _children(self, key: Key, body: Object) -> dict[tuple[Kind, str], Object]:
+        """By kind and name, as last seen."""
+        return of_this_one(body, self._cache.children(key))
+
     def _held(self, key: Key, server: GmqServer, body: Object) -> str:
         """Why the children are left as they are; ok where they are not."""
         if server.spec.paused:
             return "paused"
-        seen = Observed(body=body, children=self._cache.children(key))
+        seen = Observed(body=body, children=self._children(key, body))
         return "ok" if refused_switch(server, seen) is None else "invalid"
 
     async def _make(self, key: Key, server: GmqServer, body: Object) -> Made:
         """Create, apply and delete until the children are as desired."""
         made = Made()
         await self._make_user(key, server, made)
-        children = self._cache.children(key)
+        children = self._children(key, body)
         for wanted in desired(server, self.context):
             kind = _kind(wanted, self.context)
             name = wanted["metadata"]["name"]
@@ -157,7 +161,7 @@ class Reconciler:
                 raise
             except RefusedError as error:
                 made.refused[kind, name] = str(error)
-        await self._prune(key, server, made)
+        await self._prune(key, server, body, made)
         return made
 
     async def _make_user(self, key: Key, server: GmqServer, made: Made) -> None:
@@ -232,13 +236,13 @@ class Reconciler:
         """
         if not runs(live):
             return None
-        if wanted["spec"]["replicas"] and claim_goes(self._cache.children(key)):
+        if wanted["spec"]["replicas"] and claim_goes(self._children(key, body)):
             return CLAIM_GOES
         asked = (body.get("status") or {}).get("observedGeneration") != body["metadata"].get("generation")
         return None if asked or self._turns.take(key) else TURN
 
-    async def _prune(self, key: Key, server: GmqServer, made: Made) -> None:
-        children = self._cache.children(key)
+    async def _prune(self, key: Key, server: GmqServer, body: Object, made: Made) -> None:
+        children = self._children(key, body)
         for kind, name in prunable(server, self.context, children):
             live = children[kind, name]
             if "deletionTimestamp" in live["metadata"]:
@@ -252,8 +256,11 @@ class Reconciler:
             else:
                 log.info("deleted", key=str(key), kind=kind.kind, name=name)
 
-    async def _observe(self, key: Key, body: Object, made: Made) -> Observed:
-        children, pods = self._cache.children(key), self._cache.pods(key)
+    async def _observe(self, key: Key, server: GmqServer | SpecError, body: Object, made: Made) -> Observed:
+        children, pods = self._children(key, body), self._cache.pods(key)
+        if isinstance(server, GmqServer) and server.spec.storage.type != "filesystem":
+            # A claim that was left behind, which nothing uses: nobody waits for its volume.
+            children = {place: child for place, child in children.items() if place[0] != CLAIM}
         warnings = await warnings_of(self._cluster, pods, children)
         return Observed(body=body, children=children, pods=pods, warnings=warnings, refused=made.refused, waiting=made.waiting)
 

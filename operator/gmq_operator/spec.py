@@ -2,11 +2,12 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct, structs
 
+from gmq.database import parse_host
 from gmq.document import Reading, found
 from gmq.message import GmqError
 from gmq.settings import DEFAULTS, LARGEST_MESSAGE
@@ -72,6 +73,9 @@ __all__ = [
 OWN_LABELS = frozenset(f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "managed-by", "part-of"))
 """Labels of pods that are the operator's: its Services find them by these."""
 
+DEEPEST = 100
+"""Levels of objects and lists in a member of the spec: no PodSpec has a third of it, and an API server takes a hundred times as many."""
+
 _ONE_BROKER: Mapping[StorageType, str] = {
     "memory": "each would have messages of its own",
     "filesystem": "only one broker may use a volume",
@@ -111,7 +115,7 @@ def parse(body: Json) -> GmqServer:
     if body.get("spec") is None:
         reading.problem("spec", "is missing; it must be an object, with storage at least")
     else:
-        spec = reading.struct(Spec, _with_quantities(body["spec"]), "spec")
+        spec = reading.struct(Spec, _with_quantities(_without_depths(body["spec"], reading)), "spec")
     if spec is not None:
         spec = _resolved(spec, reading)
         _check(spec, reading)
@@ -120,6 +124,30 @@ def parse(body: Json) -> GmqServer:
     return GmqServer(
         namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], generation=metadata["generation"], spec=spec
     )
+
+
+def _without_depths(spec: object, reading: Reading) -> object:
+    """The spec without members that are nested so deeply that to go down them would come to the end of the stack."""
+    if not isinstance(spec, Mapping):
+        return spec
+    too_deep = [member for member, value in spec.items() if _is_deeper(value, DEEPEST)]
+    for member in too_deep:
+        reading.problem(f"spec.{member}", f"is nested more than {DEEPEST} levels deep")
+    return {member: value for member, value in spec.items() if member not in too_deep}
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether there are objects or lists in one another, more than so many: found level by level, without going down."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _with_quantities(spec: object) -> object:
@@ -161,9 +189,7 @@ def _check(spec: Spec, reading: Reading) -> None:
     _check_policies(spec, reading)
     message_size = spec.limits.message_size
     check_config(spec.config, message_size if isinstance(message_size, int) else None, reading)
-    path = "spec.config.mysql.tls"
-    if path in reading.given and reading.sound(path) and (spec.storage.mysql is None or spec.storage.mysql.tls is None):
-        reading.problem(path, "is set, but not spec.storage.mysql.tls, which it is a part of")
+    _check_database_tls(spec, reading)
     _check_service(spec.service, reading)
     _check_pod(spec.pod, reading)
 
@@ -184,6 +210,8 @@ def _check_storage(spec: Spec, reading: Reading) -> None:
             reading.problem(path, f"is set, and spec.storage.type is {quote(storage.type)}; only the member of that type may be set")
     if storage.type == "mysql" and storage.mysql is None and reading.sound("spec.storage.mysql"):
         reading.problem("spec.storage.mysql", "is missing; the type mysql needs it, with host and credentialsSecretRef")
+    if storage.mysql is not None and reading.sound("spec.storage.mysql"):
+        _check_database(storage.mysql, reading)
     if storage.switch_from == storage.type:
         reading.problem("spec.storage.switchFrom", f"is {quote(storage.type)}, as is spec.storage.type; it must be the type of before")
     if spec.replicas > 1 and storage.type != "mysql" and reading.sound("spec.replicas"):
@@ -194,6 +222,14 @@ def _check_storage(spec: Spec, reading: Reading) -> None:
         _check_filesystem(storage.filesystem, reading)
 
 
+def _check_database(mysql: MysqlStorage, reading: Reading) -> None:
+    try:
+        parse_host(mysql.host, mysql.port)
+    except ValueError:
+        allowed = "a name or an address, such as db or [::1]"
+        reading.problem("spec.storage.mysql.host", f"is {quote(mysql.host)}; it must be {allowed}")
+
+
 def _check_filesystem(filesystem: FilesystemStorage, reading: Reading) -> None:
     if parse_quantity(filesystem.size) < parse_quantity(SMALLEST_VOLUME):
         reading.problem("spec.storage.filesystem.size", f"is {quote(filesystem.size)}; it must be {SMALLEST_VOLUME} or more, such as 10Gi")
@@ -201,6 +237,17 @@ def _check_filesystem(filesystem: FilesystemStorage, reading: Reading) -> None:
     if "ReadWriteOncePod" in filesystem.access_modes and len(filesystem.access_modes) > 1:
         text = f"is {found(list(filesystem.access_modes))}; ReadWriteOncePod may not be beside another mode"
         reading.problem("spec.storage.filesystem.accessModes", text)
+
+
+def _check_database_tls(spec: Spec, reading: Reading) -> None:
+    path = "spec.config.mysql.tls"
+    if path not in reading.given or not reading.sound(path):
+        return
+    if spec.storage.mysql is None or spec.storage.mysql.tls is None:
+        reading.problem(path, "is set, but not spec.storage.mysql.tls, which it is a part of")
+    tls = spec.config["mysql"]["tls"]
+    if tls.get("key") and not tls.get("certificate"):
+        reading.problem(f"{path}.key", f"is set, but no {path}.certificate that it belongs to")
 
 
 def _check_auth(auth: Auth, reading: Reading) -> None:
@@ -242,12 +289,19 @@ def _check_service(service: Service, reading: Reading) -> None:
         reading.problem("spec.service.loadBalancerClass", f"is {quote(service.load_balancer_class)}; {wrong}")
     _check_unique("spec.service.loadBalancerSourceRanges", "", service.load_balancer_source_ranges, reading)
     for index, network in enumerate(service.load_balancer_source_ranges):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
+        if not _is_network(network):
             where = f"spec.service.loadBalancerSourceRanges[{index}]"
             reading.problem(where, f"is {quote(network)}; it must be a network in CIDR form, such as 192.0.2.0/24, without bits of hosts")
     check_annotations(service.annotations, "spec.service.annotations", reading.problem)
+
+
+def _is_network(text: str) -> bool:
+    """Whether the API server takes it for one too: with the number of bits, not a mask, and of no interface."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return text.endswith(f"/{network.prefixlen}") and "%" not in text
 
 
 def _check_pod(pod: Pod, reading: Reading) -> None:

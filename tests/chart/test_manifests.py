@@ -6,6 +6,7 @@ import difflib
 import functools
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from kubernetes_validate import utils
-from matrix import CASES, DIGEST, POD
+from matrix import CASES, DIGEST, MONITORING, POD
 
 from helm_engines import CHART, Engine, Helm3, Helm4, Manifest, manifests
 
@@ -90,6 +91,41 @@ def test_no_two_objects_are_the_same(case: str) -> None:
 def test_names_of_long_releases_fit() -> None:
     for item in manifests(Helm4().text(CASES["everything"], release="r" * 53)):
         assert len(item["metadata"]["name"]) <= 63, item["metadata"]["name"]
+
+
+ODD_NAMES = ["123", "1e3", "no", "on", "0x1f", "null"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_that_yaml_takes_for_something_else_stay_text(engine: Engine, name: str) -> None:
+    values = {
+        **CASES["everything"],
+        "fullnameOverride": "" if name[0].isdigit() else name,
+        "serviceAccount": {"name": name},
+        "watchNamespaces": [name],
+        "priorityClassName": name,
+        "monitoring": {**MONITORING, "dashboards": {"enabled": True, "namespace": name}},
+    }
+    for item in manifests(engine.text(values, release=name, namespace=name)):
+        metadata = item["metadata"]
+        texts = [metadata["name"], metadata.get("namespace", ""), *metadata["labels"].values(), *metadata.get("annotations", {}).values()]
+        assert [text for text in texts if not isinstance(text, str)] == [], f"{item['kind']}: {metadata}"
+        if item["kind"] not in WITHOUT_SCHEMA:
+            kubernetes_validate.validate(item, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("release", ["123", "1gmq", "gmq.prod", "2024.q1-gmq"])
+def test_every_name_of_a_release_makes_names_of_services(engine: Engine, release: str) -> None:
+    """A release may be named with dots, and begin with a digit. The server of `helm test` has a Service too."""
+    objects = manifests(engine.text({}, release=release))
+    for item in (of_kind(objects, "Service"), of_kind(objects, "Pod")):
+        assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", item["metadata"]["name"]), item["metadata"]["name"]
+
+
+def test_annotations_of_people_do_not_make_a_key_twice(engine: Engine) -> None:
+    """The API server's clients refuse a document with one."""
+    text = engine.text({"podAnnotations": {"kubectl.kubernetes.io/default-container": "mine"}})["deployment.yaml"]
+    assert text.count("kubectl.kubernetes.io/default-container") == 1, text
 
 
 @pytest.mark.parametrize(

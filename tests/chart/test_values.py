@@ -10,11 +10,12 @@ import sys
 import tomllib
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from matrix import CASES, DIGEST
 
-from helm_engines import CHART, ROOT, Engine, Helm4, RefusedError
+from helm_engines import CHART, ROOT, Engine, Helm4, RefusedError, manifests
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -166,6 +167,36 @@ def test_a_wrong_value_is_refused_and_named(engine: Engine, values: dict[str, An
     with pytest.raises(RefusedError) as refusal:
         engine.text(values)
     assert [word for word in told if word not in str(refusal.value)] == [], str(refusal.value)
+
+
+EVERYTHING_ON: dict[str, Any] = {
+    "monitoring": {part: {"enabled": True} for part in ("operator", "brokers", "rules", "dashboards")},
+    "networkPolicy": {"enabled": True},
+}
+"""What else is off by default."""
+
+
+@pytest.mark.parametrize("name", sorted({*LEAVES, *(leaf.rpartition(".")[0] for leaf in LEAVES if "." in leaf)}))
+def test_a_value_taken_away_is_refused_and_named_or_makes_what_kubernetes_accepts(engine: Engine, name: str) -> None:
+    """Helm drops the default where somebody sets null, as people do to empty a map."""
+    values = copy.deepcopy(EVERYTHING_ON)
+    merge(values, with_value(name, None))
+    try:
+        objects = manifests(engine.text(values))
+    except RefusedError as refusal:
+        said = str(refusal)
+        assert name.rpartition(".")[2] in said, said
+        assert "template" not in said, f"an error of the chart's own, not of the value: {said}"
+        return
+    for item in objects:
+        if item["kind"] not in {"ServiceMonitor", "PrometheusRule"}:
+            kubernetes_validate.validate(item, "1.33", strict=True)
+    assert "<nil>" not in str(objects), "a value that is not there is written as if it were text"
+
+
+def test_a_network_policy_always_names_the_ports_of_the_api_server(engine: Engine) -> None:
+    with pytest.raises(RefusedError, match="apiServerPorts"):
+        engine.text({"networkPolicy": {"enabled": True, "apiServerPorts": None}})
 
 
 def test_a_service_account_made_elsewhere_has_to_be_named(engine: Engine) -> None:

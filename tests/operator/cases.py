@@ -88,6 +88,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"storage": {"type": "mysql", "mysql": {"host": "db", "port": 0, "credentialsSecretRef": {"name": "a"}}}},
         "spec.storage.mysql.port is 0; it must be an integer from 1 to 65535",
     ),
+    (
+        {"storage": {"type": "mysql", "mysql": {"host": "::1", "credentialsSecretRef": {"name": "a"}}}},
+        'spec.storage.mysql.host is "::1"; it must be a name or an address, such as db or [::1]',
+    ),
+    (
+        {"storage": {"type": "mysql", "mysql": {"host": "db:99999", "credentialsSecretRef": {"name": "a"}}}},
+        'spec.storage.mysql.host is "db:99999"; it must be a name or an address, such as db or [::1]',
+    ),
     ({"auth": {"mode": "Secret"}}, "spec.auth.usersSecretRef is missing; the mode Secret needs it"),
     (
         {"auth": {"usersSecretRef": {"name": "a"}}},
@@ -148,6 +156,20 @@ BAD: list[tuple[dict[str, Any], str]] = [
         ),
     ),
     (
+        {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.1"]}},
+        (
+            'spec.service.loadBalancerSourceRanges[0] is "192.0.2.1"; it must be a network in CIDR form, such as 192.0.2.0/24, '
+            "without bits of hosts"
+        ),
+    ),
+    (
+        {"service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/255.255.255.0"]}},
+        (
+            'spec.service.loadBalancerSourceRanges[0] is "192.0.2.0/255.255.255.0"; it must be a network in CIDR form, such as '
+            "192.0.2.0/24, without bits of hosts"
+        ),
+    ),
+    (
         {"service": {"annotations": {"a": 1}}},
         "spec.service.annotations is an object; it must be an object whose members are strings",
     ),
@@ -196,6 +218,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"config": {"mysql": {"tls": {"verify": "ca"}}}},
         "spec.config.mysql.tls is set, but not spec.storage.mysql.tls, which it is a part of",
+    ),
+    (
+        {
+            "storage": {"type": "mysql", "mysql": {"host": "db", "credentialsSecretRef": {"name": "a"}, "tls": {}}},
+            "config": {"mysql": {"tls": {"key": "/keys/tls.key"}}},
+        },
+        "spec.config.mysql.tls.key is set, but no spec.config.mysql.tls.certificate that it belongs to",
     ),
     (
         {"messagesize": 5},

@@ -16,6 +16,7 @@ from gmq_operator.cache import SERVER
 from gmq_operator.cluster import ClusterError, ConflictError, KubernetesCluster, RefusedError, UnreachableError, connection
 from gmq_operator.metrics import Metrics
 from gmq_operator.observed import CHILDREN, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, SECRET, SERVICE
+from gmq_operator.spec import SpecError, parse
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -141,6 +142,23 @@ def test_long_lists_are_read_page_by_page() -> None:
     play(scenario)
 
 
+def test_one_object_that_is_nested_deeply_does_not_hide_the_others_of_a_list() -> None:
+    async def scenario(server: Server, cluster: KubernetesCluster) -> None:
+        deep = named("deep", labels={"text": '[[{"\\'}, resourceVersion="6")
+        items = [{**deep, "spec": {"config": {"lists": "deep"}}}, named("orders", resourceVersion="7")]
+        listing = json.dumps({"metadata": {"resourceVersion": "8"}, "items": items}).replace(
+            '"deep"}}}', "[" * 20_000 + "]" * 20_000 + "}}}"
+        )
+        server.answers = [(200, listing.encode())]
+        found = (await cluster.list(SERVER, None)).items
+        assert [item["metadata"]["name"] for item in found] == ["deep", "orders"]
+        assert found[0]["metadata"]["labels"] == deep["metadata"]["labels"]
+        with pytest.raises(SpecError, match="levels deep"):
+            parse({**found[0], "metadata": {**found[0]["metadata"], "uid": "u", "generation": 1}})
+
+    play(scenario)
+
+
 def test_a_list_whose_next_page_is_too_old_is_begun_anew() -> None:
     async def scenario(server: Server, cluster: KubernetesCluster) -> None:
         server.answers = [
@@ -178,6 +196,14 @@ def test_kinds_that_the_cluster_lacks_are_found_out() -> None:
         (failure(403, "Forbidden", "the quota is used up"), RefusedError, "the quota is used up"),
         (failure(422, "Invalid", "spec.x: wrong"), RefusedError, "spec.x: wrong"),
         (failure(500, "InternalError", "failed calling webhook x: refused"), RefusedError, "webhook x"),
+        (failure(500, "", 'failed to create typed patch object: .env[name="A"].value: expected string'), RefusedError, "expected string"),
+        (
+            failure(500, "", "failed to create typed patch object (shop/orders; v1, Kind=X): .a: field not declared"),
+            RefusedError,
+            "declared",
+        ),
+        (failure(500, "", "failed to convert new object to proper version: quantities must match"), RefusedError, "quantities"),
+        (failure(500, "", "failed to convert new object (shop/a; v1, Kind=X) to proper version: cannot convert"), RefusedError, "convert"),
         (failure(500, "InternalError", "etcdserver: leader changed"), UnreachableError, "leader changed"),
         (failure(503, "ServiceUnavailable", "starting"), UnreachableError, "starting"),
         (failure(429, "TooManyRequests", "slow down"), UnreachableError, "slow down"),

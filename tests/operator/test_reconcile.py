@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -296,6 +297,22 @@ def test_a_claim_grows_and_never_shrinks() -> None:
     play(scenario)
 
 
+def test_a_claim_that_was_left_behind_is_looked_at_no_more() -> None:
+    async def scenario(world: World) -> None:
+        world.user_applies("orders", storage=FILESYSTEM)
+        await world.settle("orders")
+        world.cluster.edit(CLAIM, "orders-data", lambda item: item.update(status={"phase": "Pending"}))
+        world.user_applies("orders", storage={"type": "memory", "switchFrom": "filesystem"})
+        await world.settle("orders")
+        world.cluster.edit(DEPLOYMENT, "orders", rolled_out)
+        assert await world.settle("orders") is None, "a server that is well is looked at again and again"
+        world.cluster.requests.clear()
+        await world.reconcile("orders")
+        assert not world.cluster.requests, "Events about a claim that nothing uses are asked for"
+
+    play(scenario)
+
+
 def test_an_expansion_that_is_refused_is_told_and_holds_nothing_else_up() -> None:
     async def scenario(world: World) -> None:
         world.user_applies("orders", storage=FILESYSTEM)
@@ -500,6 +517,23 @@ def test_what_belongs_to_somebody_else_is_not_taken_over(kind: Kind, name: str, 
     play(scenario)
 
 
+def test_what_others_made_with_the_labels_of_a_child_is_left_alone() -> None:
+    """`kubectl expose deployment/orders` gives the Service that it makes the Deployment's labels."""
+
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        exposed = copy.deepcopy(world.cluster.one(SERVICE, "orders"))
+        exposed["metadata"] = {"name": "orders-public", "namespace": NAMESPACE, "labels": exposed["metadata"]["labels"]}
+        world.cluster.put(SERVICE, exposed)
+        await world.settle("orders")
+        assert "orders-public" in world.cluster.names(SERVICE), "a Service that somebody made was deleted"
+        hosts = [endpoint["host"] for endpoint in world.status("orders")["endpoints"]]
+        assert "orders-public.shop.svc" not in hosts, "the API server refuses a status with two endpoints of a name"
+
+    play(scenario)
+
+
 def test_a_claim_that_was_kept_is_taken_up_again() -> None:
     async def scenario(world: World) -> None:
         world.user_applies("orders", storage=FILESYSTEM)
@@ -530,6 +564,27 @@ def test_children_of_a_predecessor_are_waited_for() -> None:
         uid = world.cluster.one(SERVER, "orders")["metadata"]["uid"]
         for deployment in deployments_of(world.cluster):
             assert deployment["metadata"]["ownerReferences"][0]["uid"] == uid
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("storage", [MEMORY, FILESYSTEM])
+def test_nothing_is_told_of_a_predecessor_as_if_it_were_this_servers(storage: dict[str, Any]) -> None:
+    """It is about to go: who waits for Ready would be told so, and then have no broker."""
+
+    async def scenario(world: World) -> None:
+        world.user_applies("orders")
+        await world.settle("orders")
+        world.cluster.edit(DEPLOYMENT, "orders", rolled_out)
+        await world.settle("orders")
+        assert world.condition("orders", "Ready")[0] == "True"
+        world.cluster.remove(SERVER, "orders")
+        world.user_applies("orders", storage=storage)
+        await world.reconcile("orders")
+        assert world.condition("orders", "SpecValid")[1] == "Valid", "the predecessor's storage counts as this server's"
+        assert world.condition("orders", "Ready")[:2] == ("False", "NoDeployment"), "the predecessor's pods count as this server's"
+        assert world.condition("orders", "Progressing")[1] == "Waiting"
+        assert not world.status("orders")["endpoints"], "the predecessor's Services lead to no broker of this server"
 
     play(scenario)
 

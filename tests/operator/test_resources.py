@@ -407,6 +407,12 @@ def test_what_is_no_podspec_is_left_for_the_api_server_to_refuse(containers: Any
     assert the_pod({"storage": MEMORY, "pod": {"override": {"containers": containers}}})["containers"]
 
 
+@pytest.mark.parametrize("part", ["requests", "limits"])
+@pytest.mark.parametrize("wrong", [["cpu"], "cpu", 1, True])
+def test_what_are_no_resources_is_left_for_the_api_server_to_refuse(part: str, wrong: Any):
+    assert broker({"storage": MEMORY, "pod": {"resources": {part: wrong}}})["resources"][part] == wrong
+
+
 def test_numbers_are_quantities_too():
     override = {"initContainers": [{"name": "first", "image": "x", "resources": {"requests": {"cpu": 0.5}, "limits": {"cpu": 1}}}]}
     first = the_pod({"storage": MEMORY, "pod": {"override": override}})["initContainers"][0]

@@ -84,6 +84,15 @@ def test_a_spec_that_is_no_object_is_refused(spec):
     assert problems(spec)[0].startswith("spec is "), problems(spec)
 
 
+@pytest.mark.parametrize("member", ["config", "pod", "storage"])
+def test_a_spec_that_is_nested_too_deeply_is_refused(member):
+    """An API server takes ten thousand levels; whoever goes down them comes to the end of the stack."""
+    deep: Any = 1
+    for _ in range(4_500):
+        deep = {"affinity": [deep]}
+    assert problem(**{member: deep}) == f"spec.{member} is nested more than 100 levels deep"
+
+
 @pytest.mark.parametrize("name", ["Orders", "1st", "a.b", "a-", "a" * 51, "ö"])
 def test_a_name_that_cannot_name_a_service_is_refused(name):
     assert problem(name).startswith("metadata.name is ")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from gmq_operator.cache import SERVER
+from gmq_operator.cli import read_deep_answers
 from gmq_operator.handlers import Watch
 from gmq_operator.observed import CONFIG_MAP, Kind
 from gmq_operator.settings import Settings
@@ -48,12 +51,16 @@ class ApiServer:
         query = dict(request.query)
         self.asked.append(("watch" if "watch" in query else "list", plural, query))
         if "watch" not in query:
-            return web.json_response({"metadata": {"resourceVersion": "10"}, "items": self.items[plural]})
+            listing = self.text({"metadata": {"resourceVersion": "10"}, "items": self.items[plural]})
+            return web.Response(text=listing, content_type="application/json")
         stream = web.StreamResponse()
         await stream.prepare(request)
         while (event := await self.news[plural].get()) is not None:
-            await stream.write(json.dumps(event).encode() + b"\n")
+            await stream.write(self.text(event).encode() + b"\n")
         return stream
+
+    def text(self, value: object) -> str:
+        return json.dumps(value)
 
 
 def described(kind: Kind) -> dict[str, Any]:
@@ -187,3 +194,26 @@ def test_it_says_when_a_kind_is_about_to_be_listed_and_watched_also_where_there_
         assert not heard.events
 
     play(scenario, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def deep_answers() -> Iterator[None]:
+    limit, stack = sys.getrecursionlimit(), threading.stack_size()
+    read_deep_answers()
+    yield
+    sys.setrecursionlimit(limit)
+    threading.stack_size(stack)
+
+
+@pytest.mark.usefixtures("deep_answers")
+def test_objects_that_are_nested_as_deeply_as_an_api_server_takes_end_no_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that somebody made in a namespace of theirs would keep the operator from all the others."""
+    monkeypatch.setattr(ApiServer, "text", lambda _, value: json.dumps(value).replace('"deep"', "[" * 9_990 + "]" * 9_990))
+    deep = {**item("deep", 5), "spec": {"config": {"lists": "deep"}}}
+
+    async def scenario(server: ApiServer, _: Watch, heard: Heard) -> None:
+        await until(lambda: (SERVER, None, "listed") in heard.events, lambda: heard.events)
+        server.news["gmqservers"].put_nowait({"type": "MODIFIED", "object": {**deep, **item("told", 11)}})
+        await until(lambda: (SERVER, "MODIFIED", "told") in heard.events, lambda: heard.events)
+
+    play(scenario, tmp_path, monkeypatch, prepare=lambda server: server.items["gmqservers"].append({**deep, **item("listed", 5)}))

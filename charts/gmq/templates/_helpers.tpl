@@ -1,13 +1,19 @@
-{{/* The start of every name: the release's name, with the chart's where that is not in it. At most 40 characters, so that suffixes fit. */}}
+{{/*
+The start of every name: the release's name, with the chart's where that is not in it. At most 40 characters, so that suffixes fit. A release may
+have dots in its name and begin with a digit, and a Service may not.
+*/}}
 {{- define "gmq.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if not (contains $name $full) -}}
+{{- $full = printf "%s-%s" $full $name -}}
 {{- end -}}
+{{- if regexMatch "^[0-9]" $full -}}
+{{- $full = printf "%s-%s" $name $full -}}
+{{- end -}}
+{{- $full | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "gmq.operator" -}}
@@ -17,7 +23,7 @@
 {{/* By which the operator's pod is found. Not what brokers have: a GmqServer may be named like the release. */}}
 {{- define "gmq.selectorLabels" -}}
 app.kubernetes.io/name: gmq-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 

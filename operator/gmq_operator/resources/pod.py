@@ -126,8 +126,13 @@ def _container(server: GmqServer, context: Context) -> dict[str, Any]:
 
 
 def _resources(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults of CPU and memory each count where the user says nothing of that resource, neither a request nor a limit."""
+    """The defaults of CPU and memory each count where the user says nothing of that resource, neither a request nor a limit.
+
+    What is no such object is left for the API server to refuse.
+    """
     requests, limits = given.get("requests") or {}, given.get("limits") or {}
+    if not isinstance(requests, Mapping) or not isinstance(limits, Mapping):
+        return dict(given)
     named = {*requests, *limits}
     result = {
         **given,
