@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import signal
 import socket
@@ -158,12 +159,17 @@ def test_what_is_no_request_is_answered_as_a_problem_without_what_was_sent_or_wh
         assert told not in received, f"{told!r} is in {received!r}"
 
 
-def test_a_body_that_cannot_be_unpacked_is_no_failure_of_the_broker(server):
+@pytest.mark.parametrize("kind", ["application/octet-stream", "application/json", "application/x-ndjson"])
+def test_a_body_with_a_content_coding_is_refused_and_not_unpacked(server, kind):
     server.start_with({})
-    reply = request(server.http, "POST", "/v1/queues/orders/messages", b"no gzip", {"Content-Encoding": "gzip"})
-    assert (reply.status, reply.json["code"]) == (400, "bad_request"), reply
-    assert request(server.http, "GET", "/v1").status == 200, "the broker serves on"
+    path = "/v1/queues/orders/messages"
+    cut = gzip.compress(b'{"payload":"QUJD"}\n' * 9)[:-8]  # to unpack it would not tell that something is missing
+    for body in (cut, b"no gzip"):
+        reply = request(server.http, "POST", path, body, {"Content-Encoding": "gzip", "Content-Type": kind})
+        assert (reply.status, reply.json["code"], reply.headers["Accept-Encoding"]) == (415, "bad_request", "identity"), reply
+    assert request(server.http, "GET", "/v1/queues").json["queues"] == [], "what was refused is stored"
     assert not [record for record in server.records() if record["level"] == "error"], "a client can fill the log with failures"
+    assert request(server.http, "POST", path, b"plain", {"Content-Encoding": "identity"}).status == 201
 
 
 def test_with_authentication_each_request_names_the_user(server):

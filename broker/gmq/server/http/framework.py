@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 log = structlog.get_logger()
@@ -25,8 +24,6 @@ class FrameworkLog:
         """A request that could not be read, or that failed in the framework."""
         if isinstance(exc_info, HttpProcessingError):
             log.debug("a request is not HTTP", peer=values[0] if values else None, status=exc_info.code, reason=type(exc_info).__name__)
-        elif isinstance(exc_info, web.RequestPayloadError):  # who asked was told, or is gone
-            log.debug("a body is malformed", reason=type(exc_info).__name__)
         else:
             log.error(text % values, exc_info=exc_info)
 

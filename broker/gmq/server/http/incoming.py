@@ -8,6 +8,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import StreamReader, web
+from aiohttp.hdrs import ACCEPT_ENCODING, CONTENT_ENCODING
 from msgspec import Struct
 
 from gmq.message import GmqError, refuse
@@ -80,13 +81,27 @@ def media_type(request: web.Request) -> str:
     return kind
 
 
+def check_coding(request: web.Request) -> None:
+    """A body is what its sender wants to be kept, and is never unpacked.
+
+    Raises:
+        web.HTTPUnsupportedMediaType: it has a content coding (RFC 9110, section 8.4).
+    """
+    coding = request.headers.get(CONTENT_ENCODING)
+    if coding is not None and coding.strip().lower() not in {"", "identity"}:
+        text = f"the body has the content coding {quote(coding)}; it must come without one"
+        raise web.HTTPUnsupportedMediaType(text=text, headers={ACCEPT_ENCODING: "identity"})
+
+
 async def body_of(request: web.Request, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109  # the time that the client has
     """The whole body, of up to `limit` bytes, which has to be here within `timeout` seconds.
 
     Raises:
         GmqError: it is larger, or malformed.
         web.HTTPRequestTimeout: it took too long.
+        web.HTTPUnsupportedMediaType: it has a content coding.
     """
+    check_coding(request)
     content = request.content
     if content.is_eof():  # it came with the head, as small ones do
         data = small_body(content)
@@ -152,7 +167,7 @@ async def next_part(request: web.Request) -> bytes:
     try:
         return await request.content.readany()
     except web.RequestPayloadError:  # whose text has what the client sent
-        refuse("the body is malformed: its chunks, or its compression, are not as the standard has them")
+        refuse("the body is malformed: its chunks are not as the standard has them")
 
 
 def too_large(limit: int, size: int | None) -> GmqError:

@@ -39,7 +39,7 @@ STATUSES = {
     408: "The body was not here in time.",
     409: "Another message was published with this key, or the receipt is not good any more.",
     413: "A message, or the body, is too large.",
-    415: "The body is in a media type that is not read here.",
+    415: "The body is in a media type that is not read here, or has a content coding.",
     429: "At a limit: the queue is full, or there are too many queues or messages, or too many takes that wait.",
     500: "The outcome is not known.",
     503: "The broker, or its storage, cannot serve now.",

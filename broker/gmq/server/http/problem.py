@@ -125,4 +125,7 @@ def _of_framework(request: web.Request, error: web.HTTPException) -> web.StreamR
     if isinstance(error, web.HTTPNotFound):
         return problem_response("not_found", f"there is nothing at {request.path}; /docs tells what there is", error.status)
     code = "too_large" if isinstance(error, web.HTTPRequestEntityTooLarge) else "bad_request"
-    return problem_response(code, error.text or error.reason, error.status)
+    response = problem_response(code, error.text or error.reason, error.status)
+    if hdrs.ACCEPT_ENCODING in error.headers:
+        response.headers[hdrs.ACCEPT_ENCODING] = error.headers[hdrs.ACCEPT_ENCODING]
+    return response

@@ -19,7 +19,7 @@ from gmq.message import MAX_COUNT, GmqError, Options, refuse
 from gmq.protocol import line_limit
 from gmq.server.http import replies
 from gmq.server.http.doorway import broker_for
-from gmq.server.http.incoming import JSON, NDJSON, body_of, keep, media_type, next_part, query_of, queue_of
+from gmq.server.http.incoming import JSON, NDJSON, body_of, check_coding, keep, media_type, next_part, query_of, queue_of
 from gmq.server.http.outcomes import done
 from gmq.server.http.problem import problem_response, refusal
 from gmq.server.http.requests import Batch, BatchMessage, Line, PublishQuery, decode, read_query
@@ -88,6 +88,7 @@ class Publishing:
     async def _publish_stream(self, request: web.Request) -> web.Response:
         """Publish a stream of lines, slice by slice; an error tells the line, and how many messages before it were stored."""
         queue, (query, key) = queue_of(request), said_beside(request)
+        check_coding(request)
         reader = Lines(request, self._line_limit, self._timeout)
         broker = broker_for(request, self._broker)
         part = Slice(self._slice_size)

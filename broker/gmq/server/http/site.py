@@ -63,6 +63,7 @@ class Site:
             "max_line_size": MAX_LINE,
             "max_field_size": MAX_LINE,
             "max_headers": MAX_HEADERS,
+            "auto_decompress": False,
             "keepalive_timeout": IDLE if hub.idle_timeout is None else hub.idle_timeout,
         }
         self._sockets = sockets
