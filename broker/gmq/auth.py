@@ -7,7 +7,7 @@ import hmac
 import secrets
 from asyncio import Future
 from binascii import Error, unhexlify
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b, sha256, sha512
@@ -31,7 +31,8 @@ MOST_REMEMBERED = 10_000
 AT_ONCE = 2
 """Passwords that are hashed at the same time."""
 MOST_WAITING = 1000
-"""Attempts that may wait for their answer, because of hashes to be made or of failures before."""
+MOST_OF_SOURCE = 100
+"""Passwords that may wait to be hashed: in all, and of those that came from one source."""
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 """Seconds that the answer to a failed attempt is held back: doubled with each failure from one source within FORGIVEN_AFTER."""
 FORGIVEN_AFTER = 60.0
@@ -89,7 +90,8 @@ class Authenticator:
         self._key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, tuple[Access, float]] = OrderedDict()
         self._blame: OrderedDict[str, tuple[int, float]] = OrderedDict()  # failures by their source, and when the last was
-        self._waiting = 0
+        self._hashing: dict[bytes, Future[Access | None]] = {}  # by their marks, since the users were loaded
+        self._hashed_for: Counter[str] = Counter()  # how many of them for each source
         self._hasher: ThreadPoolExecutor | None = None
         self._nobody = (secrets.token_hex(16),)  # is compared with where there is no such user, so that the time does not tell
         self._decoy = ""  # is hashed then
@@ -108,6 +110,7 @@ class Authenticator:
             one.access.replace(one.user.rules)
         self._tokens = {_digest(token): one.access for one in self._known.values() for token in one.user.tokens}
         self._remembered.clear()
+        self._hashing = {}
         if not self._decoy and any(is_hash(password) for user in users for password in user.passwords):
             self._decoy = hash_password(secrets.token_hex(16))
 
@@ -146,33 +149,51 @@ class Authenticator:
         """The user; None where the user or the password is wrong, after a while that grows with the failures from the address.
 
         Raises:
-            GmqError: `limit`, too many wait for their answer.
+            GmqError: `limit`, too many passwords wait to be hashed.
         """
-        if self._waiting >= MOST_WAITING:
-            raise GmqError(
-                "limit",
-                f"{MOST_WAITING} attempts to authenticate wait for their answer, as many as may; try again later",
-                limit="authentications",
-            )
-        self._waiting += 1
-        try:
-            access = self.at_once(user, password) or await self._by_hash(reduce_token(user), reduce_token(password))
-            if access is None:
-                await asyncio.sleep(self._failed(reduce_token(user), address))
-        finally:
-            self._waiting -= 1
+        source = source_of((address,))
+        access = self.at_once(user, password) or await self._by_hash(reduce_token(user), reduce_token(password), source)
+        if access is None:
+            await asyncio.sleep(self._failed(reduce_token(user), address, source))
         return access
 
-    async def _by_hash(self, user: str, password: str) -> Access | None:
+    async def _by_hash(self, user: str, password: str, source: str) -> Access | None:
+        """Clients that come with the same password at the same time, as they do when a broker was restarted, share one look at it."""
         known = self._known.get(user)
         hashes = [one for one in known.user.passwords if is_hash(one)] if known is not None else []
-        if not hashes and self._decoy:
-            await self._verify(self._decoy, password)
+        if not hashes and not self._decoy:
+            return None
+        mark, hashing = self._mark(user, password), self._hashing
+        found = hashing.get(mark)
+        if found is None:
+            self._check_room(source)
+            found = hashing[mark] = asyncio.ensure_future(self._compare(known, hashes or [self._decoy], password, mark))
+            self._hashed_for[source] += 1
+            found.add_done_callback(lambda _: self._compared(hashing, mark, source))
+        return await asyncio.shield(found)
+
+    def _check_room(self, source: str) -> None:
+        waiting, of_source = self._hashed_for.total(), self._hashed_for[source]
+        if waiting >= MOST_WAITING or of_source >= MOST_OF_SOURCE:
+            raise GmqError(
+                "limit",
+                f"{waiting} passwords wait to be looked at, {of_source} of them from this address; it may be {MOST_WAITING}, and "
+                f"{MOST_OF_SOURCE} from one address; try again later",
+                limit="authentications",
+            )
+
+    async def _compare(self, known: Known | None, hashes: Sequence[str], password: str, mark: bytes) -> Access | None:
         for one in hashes:
             if await self._verify(one, password) and known is not None and not known.access.revoked:
-                self._remember(self._mark(user, password), known.access)
+                self._remember(mark, known.access)
                 return known.access
         return None
+
+    def _compared(self, hashing: dict[bytes, Future[Access | None]], mark: bytes, source: str) -> None:
+        del hashing[mark]
+        self._hashed_for[source] -= 1
+        if not self._hashed_for[source]:
+            del self._hashed_for[source]
 
     def _verify(self, known: str, password: str) -> Future[bool]:
         if self._hasher is None:
@@ -188,10 +209,9 @@ class Authenticator:
             self._remembered.popitem(last=False)
         self._remembered[mark] = access, monotonic() + REMEMBERED_FOR
 
-    def _failed(self, user: str, address: str) -> float:
+    def _failed(self, user: str, address: str, source: str) -> float:
         """Note a failure; the seconds for which its answer is held back."""
         self.failures += 1
-        source = source_of((address,))
         count, last = self._blame.pop(source, (0, 0.0))
         now = monotonic()
         count = count + 1 if now - last < FORGIVEN_AFTER else 1

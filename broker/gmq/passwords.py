@@ -28,7 +28,7 @@ def hash_password(password: str) -> str:
 @cache
 def is_hash(text: str) -> bool:
     """Whether a text is such a hash, of any strength."""
-    if not text.startswith(PREFIX):
+    if not (text.startswith(PREFIX) and text.isascii()):
         return False
     from argon2.exceptions import InvalidHashError  # noqa: PLC0415  # as above
 

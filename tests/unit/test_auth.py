@@ -2,17 +2,19 @@
 
 import asyncio
 import hashlib
+import threading
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gmq import passwords
 from gmq.access import Access, Rule
 from gmq.auth import REMEMBERED_FOR, Authenticator, User, reduce_token
 from gmq.broker import Broker
 from gmq.message import GmqError, Limits, QueuePolicy
-from gmq.passwords import hash_password
+from gmq.passwords import hash_password, is_hash
 from gmq.protocol import decode_line
 from gmq.server.counts import Counts
 from gmq.server.dispatch import Checking, Dispatcher
@@ -222,22 +224,80 @@ def test_secrets_are_not_shown() -> None:
     assert "secret" not in repr(User("gmq", ("secret",), ("secret",)))
 
 
-def test_attempts_beyond_those_that_may_wait_are_turned_away_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_that_come_together_with_one_password_have_it_hashed_once(monkeypatch: pytest.MonkeyPatch, no_delay: list[float]) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr("gmq.auth.verify", lambda _, password: hashed.append(password) or password == "secret")
+    authenticator = one_user(hash_password("secret"))
+
+    async def attempts(password: str) -> list[Access | None]:
+        return await asyncio.gather(*(authenticator.check("gmq", password, f"192.0.2.{number}") for number in range(200)))
+
+    assert None not in asyncio.run(attempts("secret"))
+    assert set(asyncio.run(attempts("wrong"))) == {None}
+    assert hashed == ["secret", "wrong"], "each client has the password hashed, and those behind them wait"
+    assert (authenticator.failures, no_delay) == (200, [0.1] * 200), "each failure is held back"
+
+
+def test_a_look_at_a_password_that_began_before_a_reload_does_not_answer_for_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    authenticator = one_user(hash_password("old"))
+    began, go_on = threading.Event(), threading.Event()
+    verify = passwords.verify
+
+    def slow(known: str, password: str) -> bool:
+        began.set()
+        go_on.wait(10)
+        return verify(known, password)
+
+    async def attempts() -> list[Access | None]:
+        monkeypatch.setattr("gmq.auth.verify", slow)
+        before = asyncio.ensure_future(authenticator.check("gmq", "new", "192.0.2.1"))
+        await asyncio.to_thread(began.wait, 10)
+        authenticator.reload([User("gmq", (hash_password("new"),))])
+        after = asyncio.ensure_future(authenticator.check("gmq", "new", "192.0.2.1"))
+        await asyncio.sleep(0)
+        go_on.set()
+        return await asyncio.gather(before, after)
+
+    before, after = asyncio.run(attempts())
+    assert (before, after is None) == (None, False)
+
+
+def test_who_guesses_at_one_address_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gmq.auth.MOST_OF_SOURCE", 2)
+    authenticator = one_user(hash_password("secret"))
+
+    async def attempts() -> Access | None:
+        guesses = [asyncio.ensure_future(authenticator.check("gmq", f"guess {number}", "192.0.2.1")) for number in range(3)]
+        good = await authenticator.check("gmq", "secret", "192.0.2.2")
+        with pytest.raises(GmqError, match="2 of them from this address") as refused:
+            await guesses[2]
+        assert refused.value.limit == "authentications"
+        assert [await guess for guess in guesses[:2]] == [None, None]
+        return good
+
+    assert asyncio.run(attempts()) is not None
+
+
+def test_a_hash_that_is_not_ascii_is_none() -> None:
+    assert not is_hash(hash_password("secret")[:-1] + "ü"), "a comparison with it would raise"
+
+
+def test_passwords_beyond_those_that_may_wait_are_turned_away_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gmq.auth.MOST_WAITING", 1)
     counts = Counts()
 
     async def attempts() -> list[bytes]:
         limits = Limits()
         storage = MemoryStorage(limits, lambda _: QueuePolicy())
-        authenticator = one_user()
-        hello = decode_line(b'{"operation":"H","auth":{"user":"gmq","password":"wrong"}}', 1000)
-        dispatchers = [Dispatcher(Broker(storage, limits), authenticator, counts) for _ in range(3)]
-        checks = [dispatcher.serve(hello) for dispatcher in dispatchers]
+        authenticator = one_user(hash_password("secret"))
+        hellos = [decode_line(b'{"operation":"H","auth":{"user":"gmq","password":"wrong %d"}}' % number, 1000) for number in range(3)]
+        dispatchers = [Dispatcher(Broker(storage, limits), authenticator, counts) for _ in hellos]
+        checks = [dispatcher.serve(hello) for dispatcher, hello in zip(dispatchers, hellos, strict=True)]
         await asyncio.gather(*(check.future for check in checks if isinstance(check, Checking)))
         with pytest.raises(GmqError) as refused:
-            await asyncio.gather(*(authenticator.check("gmq", "wrong", "192.0.2.1") for _ in range(2)))
+            await asyncio.gather(*(authenticator.check("gmq", f"wrong {number}", "192.0.2.1") for number in range(2)))
         assert (refused.value.code, refused.value.limit) == ("limit", "authentications")
-        replies = [dispatcher.serve(hello) for dispatcher in dispatchers]
+        replies = [dispatcher.serve(hello) for dispatcher, hello in zip(dispatchers, hellos, strict=True)]
         await storage.close()
         return [reply for reply in replies if isinstance(reply, bytes)]
 
