@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import pty
 import subprocess
 import time
 from collections.abc import Callable
@@ -255,3 +257,21 @@ def test_hash_password_says_what_it_needs() -> None:
     odd = subprocess.run([SERVER, "hash-password"], input=b"secret\xff\n", capture_output=True, check=False, env=environment())
     assert (odd.returncode, odd.stdout, odd.stderr) == (1, b"", b"gmqserver: the password is not UTF-8\n")
     assert hashed("secret").startswith("$argon2id$")
+
+
+def test_hash_password_asks_a_person_who_may_think_better_of_it() -> None:
+    keyboard, terminal = pty.openpty()
+    try:
+        command = [SERVER, "hash-password"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=terminal, stdout=pipe, stderr=pipe, env=environment(), start_new_session=True) as asked:
+            assert asked.stderr is not None
+            talk = b""
+            while b"password: " not in talk and (more := os.read(asked.stderr.fileno(), 1000)):
+                talk += more
+            os.write(keyboard, b"\x04")
+            output, talk = asked.communicate(timeout=60)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    assert (asked.returncode, output, talk) == (1, b"", b"\ngmqserver: no password was given\n")

@@ -105,8 +105,12 @@ def _hash_password() -> int:
     from gmq.passwords import hash_password  # noqa: PLC0415  # serving may have no use for it
 
     if sys.stdin.isatty():
-        password = getpass("password: ")
-        if password != getpass("once more: "):
+        try:
+            password, again = getpass("password: "), getpass("once more: ")
+        except (EOFError, KeyboardInterrupt):
+            print("\ngmqserver: no password was given", file=sys.stderr)
+            return EXIT_FAILED
+        if password != again:
             print("gmqserver: the two are not the same", file=sys.stderr)
             return EXIT_FAILED
     else:
