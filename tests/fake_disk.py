@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from copy import copy
 
 from gmq.keys import digest_of
-from gmq.message import KEY_MEMORY, PAGED, Message, Span, Taken
+from gmq.message import KEY_MEMORY, PAGED, Message, Plain, Span, Taken
 from gmq.queue import Queue
-from gmq.stock import Plain
 
 
 class Disk:
@@ -95,7 +94,7 @@ class Disk:
         plain: list[Plain] = []
         for number in sorted(self.plain):
             row = self.rows[number]
-            plain.append((Span(number, row.published, row.priority, 1), None if number in paged else [row.payload]))
+            plain.append(((Span(number, row.published, row.priority, 1),), None if number in paged else [row.payload]))
         whole = [copy(row) for number, row in self.rows.items() if number not in self.plain]
         for message in whole:
             if message.id in paged:

@@ -9,7 +9,7 @@ from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from typing import cast
 
-from gmq.message import NEVER, Message, Span, cut, unpack
+from gmq.message import NEVER, Message, Plain, Span, cut, each, since, unpack
 from gmq.paging import Paging
 from gmq.shelf import Shelf
 
@@ -129,13 +129,14 @@ class Lane:
         span = self._spans[0]
         if span.count > count:  # nearly always
             spans.append(Span(span.first, span.published, span.priority, count))
-            span.first += count
-            span.count -= count
+            self._spans[0] = Span(span.first + count, span.published, span.priority, span.count - count)
             return 0
-        while count:
-            part = _cut_first(self._spans, count)
-            spans.append(part)
-            count -= part.count
+        while count >= span.count:
+            spans.append(self._spans.popleft())
+            count -= span.count
+            span = self._spans[0]
+        if count:
+            spans.append(_cut_first(self._spans, count))
         return 0
 
     def _take_singly(self, count: int, entries: list[bytes | Message], spans: list[Span]) -> int:
@@ -296,7 +297,7 @@ class Lane:
             rest.extendleft([line.pop() for _ in range(span.count - keep)])
             rest_spans.extendleft(cut([span], keep, span.count))
             if keep:
-                span.count = keep
+                spans[-1] = Span(span.first, span.published, span.priority, keep)
                 break
             spans.pop()
         return rest, rest_spans, whole
@@ -310,39 +311,29 @@ class Lane:
             self.last = self._tail.last
             self._shelf, self._tail = _NO_SHELF, None
 
-    def plain_since(self, first: int) -> list[tuple[Span, Sequence[bytes] | None]]:
+    def plain_since(self, first: int) -> list[Plain]:
         """The plain messages with ids from `first` on, in order, without payloads where these are on the shelf."""
-        spans: list[Span] = []
-        for span in reversed(self._spans):
-            start = max(first - span.first, 0)
-            if start >= span.count:
-                break
-            spans.append(Span(span.first + start, span.published, span.priority, span.count - start))
-        newest: Iterator[bytes | Message] = reversed(self._line)
-        if self._whole:
-            newest = (entry for entry in newest if isinstance(entry, bytes))
-        payloads = cast("list[bytes]", list(islice(newest, sum([span.count for span in spans]))))[::-1]
-        found: list[tuple[Span, Sequence[bytes] | None]] = []
-        place = 0
-        for span in reversed(spans):
-            found.append((span, payloads[place : place + span.count]))
-            place += span.count
+        found: list[Plain] = []
+        if spans := since(self._spans, first):
+            line = [entry for entry in self._line if isinstance(entry, bytes)] if self._whole else cast("deque[bytes]", self._line)
+            found.append((spans, list(islice(line, len(line) - sum([span.count for span in spans]), None))))
         if self._tail is not None:
-            found += [(span, None) for span in self._shelf.plain_since(first)]
+            if shelved := self._shelf.plain_since(first):
+                found.append((shelved, None))
             found += self._tail.plain_since(first)
         return found
 
-    def load(self, plain: Iterable[tuple[Span, Sequence[bytes] | None]], messages: Iterable[Message]) -> int:
+    def load(self, plain: Iterable[Plain], messages: Iterable[Message]) -> int:
         """Fill an empty lane, from both in the order of their ids; return the bytes of payloads that are given but not kept.
 
         Spans without payloads go to the shelf, and so does, up to the last of them, all that follows the first.
         """
-        plain = list(plain)
-        paged = [span.first for span, payloads in plain if payloads is None]
+        parts = list(each(plain))
+        paged = [span.first for span, payloads in parts if payloads is None]
         shelved = range(paged[0], paged[-1] + 1) if paged else range(0)
         size = 0
         none: Sequence[bytes] | None = None
-        spans = ((span.first, span, payloads) for span, payloads in plain)
+        spans = ((span.first, span, payloads) for span, payloads in parts)
         ordered = merge(spans, ((message.id, message, none) for message in messages), key=itemgetter(0))
         for first, item, payloads in cast("Iterator[tuple[int, Span | Message, Sequence[bytes] | None]]", ordered):
             if first in shelved:
@@ -386,7 +377,5 @@ def _cut_first(spans: deque[Span], count: int) -> Span:
     span = spans[0]
     if count >= span.count:
         return spans.popleft()
-    part = Span(span.first, span.published, span.priority, count)
-    span.first += count
-    span.count -= count
-    return part
+    spans[0] = Span(span.first + count, span.published, span.priority, span.count - count)
+    return Span(span.first, span.published, span.priority, count)

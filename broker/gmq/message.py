@@ -6,7 +6,9 @@ the edges, on the wire and in the configuration.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final, Literal, NoReturn, cast, get_args
 
 from msgspec import Struct
@@ -160,12 +162,19 @@ class QueuePolicy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
 
 
 class Span(Struct, gc=False):
-    """Plain messages of one priority with consecutive ids that were published in the same millisecond."""
+    """Plain messages of one priority with consecutive ids that were published in the same millisecond.
+
+    Nobody changes one that others may have: only the last of a lane grows.
+    """
 
     first: int
     published: int
     priority: int
     count: int
+
+
+Plain = tuple[Sequence[Span], Sequence[bytes] | None]
+"""Plain messages of one priority in the order of their ids, and their payloads, or None where these are on disk only."""
 
 
 class Taken(Struct):
@@ -220,6 +229,26 @@ def cut(spans: Iterable[Span], start: int, stop: int) -> list[Span]:
         start -= span.count
         stop -= span.count
     return found
+
+
+def since(spans: Iterable[Span], first: int) -> list[Span]:
+    """What of spans, in the order of their ids, has ids from `first` on. The last is another one, in case it grows."""
+    found = list(spans)
+    del found[: bisect_right(found, first, 1, key=attrgetter("first")) - 1]
+    if found:
+        found[:1] = cut(found[:1], first - found[0].first, found[0].count)
+    if found:
+        found[-1:] = cut(found[-1:], 0, found[-1].count)
+    return found
+
+
+def each(plain: Iterable[Plain]) -> Iterator[tuple[Span, Sequence[bytes] | None]]:
+    """The spans one by one, each with its payloads."""
+    for spans, payloads in plain:
+        place = 0
+        for span in spans:
+            yield span, None if payloads is None else payloads[place : place + span.count]
+            place += span.count
 
 
 def unpack(entries: Iterable[bytes | Message], spans: Iterable[Span]) -> Iterator[Message]:

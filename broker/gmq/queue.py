@@ -23,6 +23,7 @@ from gmq.message import (
     Measure,
     Message,
     Options,
+    Plain,
     QueueCounts,
     QueueInfo,
     QueuePolicy,
@@ -32,7 +33,7 @@ from gmq.message import (
     milliseconds,
 )
 from gmq.recorder import Pages, Recorder
-from gmq.stock import Plain, Stock, costs
+from gmq.stock import Stock, costs
 from gmq.validate import check_ttl
 
 ADVANCE_LIMIT = 10_000

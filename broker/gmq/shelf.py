@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import cast
 
 from gmq.message import PAGED, Message, Span, cut
 from gmq.paging import Paging
@@ -35,8 +36,12 @@ class Shelf:
 
     def pull(self, paging: Paging, line: deque[bytes | Message], spans: deque[Span]) -> int:
         """Move the next few messages to the end of `line` and `spans`; return how many of them are not plain."""
-        pulled, ids = self._next(paging)
-        payloads = paging.fetch(ids) if ids else []
+        pulled, plain = self._next(paging)
+        payloads = paging.fetch(ids_of(plain)) if plain else []
+        if len(plain) == len(pulled) and None not in payloads:
+            line.extend(cast("list[bytes]", payloads))
+            spans.extend(plain)
+            return 0  # nearly always
         whole = place = 0
         for item in pulled:
             if isinstance(item, Message):
@@ -55,12 +60,13 @@ class Shelf:
                     spans.extend(cut([item], offset, offset + 1))
         return whole
 
-    def _next(self, paging: Paging) -> tuple[list[Span | Message], Sequence[int]]:
-        """Remove the next few; and the ids of the plain ones among them."""
+    def _next(self, paging: Paging) -> tuple[list[Span | Message], list[Span]]:
+        """Remove the next few; and the plain ones among them once more."""
         items = self._items
-        pulled: list[Span | Message] = []
-        spans: list[Span] = []
-        size = number = 0
+        spans, number, size = self._run(paging)
+        for _ in spans:
+            items.popleft()
+        pulled: list[Span | Message] = [*spans]
         while items and number < PIECE and size < PIECE_BYTES:
             item = items[0]
             count = 1
@@ -74,13 +80,31 @@ class Shelf:
                     items.popleft()
                 else:
                     span = Span(item.first, item.published, item.priority, count)
-                    item.first += count
-                    item.count -= count
+                    items[0] = Span(item.first + count, item.published, item.priority, item.count - count)
                 pulled.append(span)
                 spans.append(span)
             number += count
         self._count -= number
-        return pulled, ids_of(spans)
+        return pulled, spans
+
+    def _run(self, paging: Paging) -> tuple[list[Span], int, int]:
+        """The first few spans, where their ids follow each other, as many as surely fit, and how many messages and bytes they have."""
+        run: list[Span] = []
+        count, end = 0, -1
+        for item in self._items:
+            if isinstance(item, Message) or (run and item.first != end) or count + item.count > PIECE:
+                break
+            run.append(item)
+            count += item.count
+            end = item.first + item.count
+        if not run:
+            return run, 0, 0
+        first, size = run[0].first, paging.run_size(run[0].first, count)
+        if size > PIECE_BYTES:
+            del run[len(run) * PIECE_BYTES // size :]
+            count = sum([span.count for span in run])
+            size = paging.run_size(first, count)
+        return (run, count, size) if size <= PIECE_BYTES else ([], 0, 0)
 
     @staticmethod
     def _fitting(paging: Paging, span: Span, most: int, most_bytes: int) -> tuple[int, int]:
@@ -116,10 +140,10 @@ class Shelf:
                 if item.id < first:
                     break
                 continue
-            start = max(first - item.first, 0)
-            if start >= item.count:
+            if item.first < first:
+                found += cut([item], first - item.first, item.count)
                 break
-            found += cut([item], start, item.count)
+            found.append(item)
         return found[::-1]
 
     def first_published(self) -> Iterator[int]:

@@ -8,15 +8,12 @@ from typing import cast
 
 from gmq.deadlines import INDEX_COST, Deadlines, Leases
 from gmq.lane import Lane
-from gmq.message import DEFAULT_PRIORITY, NEVER, PAGED, Message, Span, Taken, Usage, headers_cost
+from gmq.message import DEFAULT_PRIORITY, NEVER, PAGED, Message, Plain, Span, Taken, Usage, headers_cost
 from gmq.paging import Paging
 from gmq.recorder import Pages
 
 INSTANTS = 64
 """How many instants are known, so that messages share them: an integer takes 32 bytes."""
-
-Plain = tuple[Span, Sequence[bytes] | None]
-"""Plain messages with their payloads, or without them where these are on disk only."""
 
 
 class Stock:
@@ -274,17 +271,18 @@ class Stock:
 
     def _fill_plain(self, plain: Iterable[Plain]) -> dict[int, list[Plain]]:
         """Count plain messages; return them by priority."""
-        spans: dict[int, list[Plain]] = {}
-        for span, payloads in plain:
-            part = Span(span.first, self._shared(span.published), span.priority, span.count)
-            spans.setdefault(span.priority, []).append((part, payloads))
+        found: dict[int, list[Plain]] = {}
+        for spans, payloads in plain:
+            own = [Span(span.first, self._shared(span.published), span.priority, span.count) for span in spans]
+            found.setdefault(own[0].priority, []).append((own, payloads))
+            count = sum([span.count for span in own])
             size = sum(map(len, payloads or ()))
             if payloads is None and self._paging is not None:
-                size = sum(map(self._paging.length, range(span.first, span.first + span.count)))
+                size = sum(self._paging.length(number) for span in own for number in range(span.first, span.first + span.count))
                 self._paging.put_away(size)
-            self.ready += span.count
-            self._account(span.count, size)
-        return spans
+            self.ready += count
+            self._account(count, size)
+        return found
 
     def _fill_whole(self, messages: Iterable[Message]) -> dict[int, list[Message]]:
         """Count other messages, and give leased and delayed ones their places; return those that are ready, by priority."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from gmq.message import DEFAULT_PRIORITY, KEY_MEMORY, NEVER, PAGED, Dead, GmqError, Message, Options, QueuePolicy, Settled, Taken
+from gmq.message import DEFAULT_PRIORITY, KEY_MEMORY, NEVER, PAGED, Dead, GmqError, Message, Options, QueuePolicy, Settled, Taken, each
 from gmq.storage.filesystem import FilesystemStorage
 
 MUCH = 1 << 40
@@ -71,7 +71,7 @@ def contents(storage: FilesystemStorage, name: str) -> list[tuple[bytes | None, 
     """Every message of one queue; None for a payload that is damaged."""
     queue = storage._queues[name]
     found: list[tuple[bytes | None, Held]] = []
-    for span, payloads in queue.plain_since(0):
+    for span, payloads in each(queue.plain_since(0)):
         ids = range(span.first, span.first + span.count)
         loaded = payloads if payloads is not None else storage.load_payloads(queue.number, ids)
         found += [(payload, Held(name, number, span.published, span.priority)) for number, payload in zip(ids, loaded, strict=True)]

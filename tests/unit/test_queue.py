@@ -17,9 +17,8 @@ from hypothesis.stateful import multiple as several
 
 from fake_disk import Disk
 from gmq import lane, shelf
-from gmq.message import KEY_MEMORY, NEVER, PAGED, GmqError, Message, Options, QueuePolicy, Usage
+from gmq.message import KEY_MEMORY, NEVER, PAGED, GmqError, Message, Options, Plain, QueuePolicy, Usage, each
 from gmq.queue import Queue
-from gmq.stock import Plain
 
 START = 1_700_000_000_000
 LARGE = 1 << 30
@@ -311,8 +310,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(first=st.sampled_from([0.3, 0.7, 0.95]))
     def look_at_the_end(self, first: float) -> None:
         start = round(first * self.last_id)
-        seen = [number for span, _ in self.queue.plain_since(start) for number in range(span.first, span.first + span.count)]
-        everything = [number for span, _ in self.queue.plain_since(0) for number in range(span.first, span.first + span.count)]
+        seen = [number for span, _ in each(self.queue.plain_since(start)) for number in range(span.first, span.first + span.count)]
+        everything = [number for span, _ in each(self.queue.plain_since(0)) for number in range(span.first, span.first + span.count)]
         assert seen == [number for number in everything if number >= start]
 
     @precondition(lambda self: self.disk is not None)
@@ -347,7 +346,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.advance_if_due(self.now)
         dead = {message.id for message in self.queue.outbox}
         plain: dict[int, bytes | None] = {}
-        for span, parts in self.queue.plain_since(0):
+        for span, parts in each(self.queue.plain_since(0)):
             plain.update(zip(range(span.first, span.first + span.count), parts or [None] * span.count, strict=True))
         whole = {message.id: message for message in self.queue.whole_messages()}
         assert not plain.keys() & whole.keys(), "a message is there twice"

@@ -168,7 +168,7 @@ class Batch:
 
     def _spread(self, run: Spread, shares: Sequence[Share]) -> None:
         replies = spread(self._broker, run, self._counts)
-        self._reply(run, shares, [b"".join(replies[share.start : share.stop]) for share in shares])
+        self._reply(run, shares, [b"".join(replies[2 * share.start : 2 * share.stop]) for share in shares])
 
     def _take(self, run: Takes, shares: Sequence[Share]) -> None:
         asked = run.count

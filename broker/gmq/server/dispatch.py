@@ -381,7 +381,7 @@ def answered(outcome: Outcome[T], render: Callable[[T], bytes]) -> bytes | Pendi
 
 
 def spread(broker: Broker | Gate, run: Spread, counts: Counts) -> list[bytes]:
-    """Publish to several queues of a storage that answers at once; the replies."""
+    """Publish to several queues of a storage that answers at once; the replies, each in two parts."""
     results = broker.publish_spread(run.queues, run.payloads, run.size)
     counts.requests["P"] += len(run)
     try:
@@ -391,7 +391,7 @@ def spread(broker: Broker | Gate, run: Spread, counts: Counts) -> list[bytes]:
     for place, result in enumerate(results):
         if isinstance(result, GmqError):
             counts.refused("P", result)
-            replies[place] = protocol.refusal(run.part(place, place + 1), result)
+            replies[2 * place : 2 * place + 2] = protocol.refusal(run.part(place, place + 1), result), b""
     return replies
 
 

@@ -14,13 +14,13 @@ from typing import Final
 
 import structlog
 
-from gmq.message import Message
+from gmq.message import Message, Plain
 from gmq.queue import Queue
 from gmq.storage import records
 from gmq.storage.disk import Disk
 from gmq.storage.journal import Journal
 from gmq.storage.ledger import Filed, Ledger
-from gmq.storage.queuefile import Cut, Handles, Plain, QueueFile, Writer
+from gmq.storage.queuefile import Cut, Handles, QueueFile, Writer
 from gmq.storage.records import Row
 
 log = structlog.get_logger()

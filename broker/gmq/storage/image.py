@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
-from gmq.message import DEFAULT_PRIORITY, KEY_MEMORY, PAGED, Message, QueuePolicy, Span
+from gmq.message import DEFAULT_PRIORITY, KEY_MEMORY, PAGED, Message, Plain, QueuePolicy, Span
 from gmq.storage.records import Add, Row, State, message_of, pairs
 
 Payloads = Sequence[bytes | None]
@@ -197,9 +197,9 @@ class Image:
         self.plain.clear()
         self.whole.clear()
 
-    def spans(self) -> Iterator[tuple[Span, Sequence[bytes] | None]]:
+    def spans(self) -> Iterator[Plain]:
         """The plain messages, as a queue is loaded with them."""
-        return ((Span(run.first, run.published, DEFAULT_PRIORITY, run.count), run.payloads) for run in self.plain)
+        return (((Span(run.first, run.published, DEFAULT_PRIORITY, run.count),), run.payloads) for run in self.plain)
 
     def remembered(self) -> list[tuple[str, int, bytes, int]]:
         """The keys, in the order in which they will be forgotten."""

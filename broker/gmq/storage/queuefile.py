@@ -18,12 +18,12 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from gmq.message import PAGED, QueuePolicy, Span
+from gmq.message import PAGED, Plain, QueuePolicy, Span, cut
 from gmq.storage import records
 from gmq.storage.disk import Disk, File
 from gmq.storage.image import stretches
 from gmq.storage.index import Index, Place, Run
-from gmq.storage.records import VERSION, Add, AnyRecord, Keys, Mark, Opening, Publish, Remove, Row, State
+from gmq.storage.records import VERSION, Add, AnyRecord, Keys, Mark, Opening, Remove, Row, State
 
 SUFFIX: Final = ".queue"
 NEW: Final = ".new"
@@ -37,8 +37,6 @@ NEAR: Final = 32 << 10
 """Bytes between payloads that are rather read than left out."""
 OPEN_FILES: Final = 64
 
-Plain = tuple[Span, Sequence[bytes] | None]
-"""Plain messages, and their payloads where these are in memory."""
 Damage = Callable[[Path, Place, bytes], None]
 """Called with the bytes of a payload that are not what they were."""
 
@@ -244,42 +242,24 @@ class Writer:
         for at in range(0, len(cut.keys), CHUNK):
             output.record(Keys(cut.number, cut.keys[at : at + CHUNK]))
 
-    def _plain(self, plain: Sequence[Plain], old: QueueFile | None, source: File | None) -> Iterator[tuple[list[Span], list[bytes]]]:
-        """Plain messages with consecutive ids, as many as go into one record."""
-        spans: list[Span] = []
-        gathered: list[bytes] = []
-        size, end = 0, -1
-        for span, payloads in self._parts(plain, old, source):
-            more = sum(map(len, payloads))
-            if span.first != end or len(gathered) + span.count > CHUNK or size + more > CHUNK_BYTES:
-                if spans:
-                    yield spans, gathered
-                spans, gathered, size = [], [], 0
-            spans.append(span)
-            gathered += payloads
-            size += more
-            end = span.first + span.count
-        if spans:
-            yield spans, gathered
-
-    def _parts(self, plain: Sequence[Plain], old: QueueFile | None, source: File | None) -> Iterator[tuple[Span, Sequence[bytes]]]:
-        """The same with their payloads, each part small enough for one record."""
-        for span, payloads in plain:
-            if payloads is not None and span.count <= CHUNK and sum(map(len, payloads)) <= CHUNK_BYTES:
-                yield span, payloads  # nearly always
-                continue
-            for at in range(0, span.count, CHUNK):
-                part = Span(span.first + at, span.published, span.priority, min(CHUNK, span.count - at))
-                found = self._found(part, old, source) if payloads is None else payloads[at : at + part.count]
+    def _plain(self, plain: Sequence[Plain], old: QueueFile | None, source: File | None) -> Iterator[tuple[list[Span], Sequence[bytes]]]:
+        """Plain messages with consecutive ids, as many as go into one record; what is damaged in the old file stays behind."""
+        for spans, payloads in plain:
+            place = 0
+            for group, count in records.grouped(spans, CHUNK):
+                part = None if payloads is None else payloads[place : place + count]
+                place += count
+                if part is not None and sum(map(len, part)) <= CHUNK_BYTES:
+                    yield group, part  # nearly always
+                    continue
+                first = group[0].first
+                found = self._found(range(first, first + count), old, source) if part is None else part
                 for start, stop in pieces(found):
-                    good = [payload for payload in found[start:stop] if payload is not None]
-                    yield Span(part.first + start, part.published, part.priority, stop - start), good
+                    yield cut(group, start, stop), [payload for payload in found[start:stop] if payload is not None]
 
-    def _found(self, span: Span, old: QueueFile | None, source: File | None) -> Sequence[bytes | None]:
-        """Payloads from the old file; what is damaged there stays behind."""
-        if old is None or source is None:
-            return [None] * span.count
-        return old.load(source, range(span.first, span.first + span.count), self._damage)
+    def _found(self, ids: range, old: QueueFile | None, source: File | None) -> Sequence[bytes | None]:
+        """Payloads from the old file."""
+        return [None] * len(ids) if old is None or source is None else old.load(source, ids, self._damage)
 
     def _write_rows(self, output: Output, number: int, rows: list[tuple[Row, bytes]], old: QueueFile | None, source: File | None) -> None:
         paged = [row.id for row, payload in rows if payload is PAGED]
@@ -317,18 +297,10 @@ class Output:
 
     def publish(self, number: int, spans: Sequence[Span], payloads: Sequence[bytes]) -> None:
         """Write plain messages with consecutive ids."""
-        later: list[int] = []
-        place, published = 0, spans[0].published
-        for span in spans:
-            if span.published != published:
-                published = span.published
-                later += (place, published)
-            place += span.count
-        first = spans[0].first
-        lengths, checks = records.lengths_of(payloads), records.checks_of(payloads)
-        record = Publish(number, first, spans[0].published, lengths, checks, later=later)
+        record = records.publish_of(number, spans, payloads)
         data_at = self.record(record, payloads, sum(map(len, payloads)))
-        self.index.add(range(first, first + len(payloads)), records.unpacked(lengths), records.unpacked(checks), data_at)
+        ids = range(record.first, record.first + len(payloads))
+        self.index.add(ids, records.unpacked(record.lengths), records.unpacked(record.checks), data_at)
 
     def add(self, number: int, rows: Sequence[tuple[Row, bytes]]) -> None:
         """Write messages that are not plain."""

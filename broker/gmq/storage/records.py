@@ -21,7 +21,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from gmq.message import NEVER, PAGED, Dead, Message, QueuePolicy, Span
+from gmq.message import NEVER, PAGED, Dead, Message, QueuePolicy, Span, cut
 
 MAGIC: Final = b"\xa7GMQ"
 VERSION: Final = 1
@@ -306,6 +306,37 @@ def checks_of(payloads: Iterable[bytes]) -> bytes:
 def lengths_of(payloads: Iterable[bytes]) -> bytes:
     """The packed lengths of payloads."""
     return packed(map(len, payloads))
+
+
+def publish_of(queue: int, spans: Sequence[Span], payloads: Sequence[bytes]) -> Publish:
+    """The record of plain messages with consecutive ids."""
+    later: list[int] = []
+    place, published = 0, spans[0].published
+    for span in spans:
+        if span.published != published:
+            published = span.published
+            later += (place, published)
+        place += span.count
+    return Publish(queue, spans[0].first, spans[0].published, lengths_of(payloads), checks_of(payloads), later=later)
+
+
+def grouped(spans: Iterable[Span], most: int) -> Iterator[tuple[list[Span], int]]:
+    """Spans of consecutive ids together, up to `most` messages at a time, and how many these are."""
+    group: list[Span] = []
+    count, end = 0, -1
+    for span in spans:
+        more = span.count
+        if group and (span.first != end or count + more > most):
+            yield group, count
+            group, count = [], 0
+        end = span.first + more
+        if more > most:
+            yield from ((cut((span,), at, at + most), min(most, more - at)) for at in range(0, more, most))
+            continue
+        group.append(span)
+        count += more
+    if group:
+        yield group, count
 
 
 # Spans of ids: a flat list of first ids and counts
