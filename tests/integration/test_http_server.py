@@ -78,8 +78,10 @@ def test_a_broker_that_drains_says_so_on_the_ops_listener(server):
         busy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         payload = base64.b64encode(bytes(900_000)).decode()
         busy.sendall(b"\n" + b'{"operation":"P","queue":"q","payload":"%b"}\n' % payload.encode() * 16)
+        with busy.makefile("rb", buffering=0) as stored:
+            assert [stored.readline()[-2:] for _ in range(16)] == [b"}\n"] * 16
         busy.sendall(b'{"operation":"S","queue":"q"}\n' * 16)
-        wait_until(lambda: busy.recv(1, socket.MSG_PEEK), "the first reply is on its way")
+        wait_until(lambda: busy.recv(1, socket.MSG_PEEK), "the first message is on its way")
         server.signal()
         wait_until(lambda: any(record["event"] == "draining" for record in server.records()), "the broker drains")
         reply = request(ops, "GET", "/readyz")
