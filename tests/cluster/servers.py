@@ -11,6 +11,8 @@ from cluster.kubectl import PATIENCE, Kubectl, KubectlError, Object, eventually
 
 FILESYSTEM = {"type": "filesystem", "filesystem": {"size": "64Mi"}}
 MEMORY = {"type": "memory"}
+ROUTED = 10.0
+"""Seconds in which a Service leads to a pod that is ready, at the latest."""
 
 
 def gmq_server(name: str, **spec: Any) -> Object:
@@ -83,9 +85,18 @@ def container(pod: Mapping[str, Any]) -> Object:
 
 
 def gmqclient(kubectl: Kubectl, pod: str, host: str, *arguments: str, given: str | None = None) -> str:
-    """Run gmqclient in a pod, against a Service's address: a cluster need not have DNS."""
+    """Run gmqclient in a pod, against a Service's address: a cluster need not have DNS.
+
+    The nodes learn a moment after the operator that a pod is ready. Until then the Service refuses connections, and nothing was sent.
+    """
     subcommand, *rest = arguments
-    return kubectl.execute(pod, "gmqclient", subcommand, "--server", host, *rest, given=given)
+    deadline = time.monotonic() + ROUTED
+    while True:
+        try:
+            return kubectl.execute(pod, "gmqclient", subcommand, "--server", host, *rest, given=given)
+        except KubectlError as error:
+            if "connection refused" not in str(error) or time.monotonic() > deadline:
+                raise
 
 
 def address(kubectl: Kubectl, service: str) -> str:
