@@ -44,17 +44,13 @@ class Access:
 
     def replace(self, rules: Sequence[Rule]) -> None:
         """Other rules hold from now on."""
-        if self.rules != tuple(rules):
+        if self.rules != effective(rules):
             self._set(rules)
             self._tell()
 
     def _set(self, rules: Sequence[Rule]) -> None:
-        self.rules = tuple(rules)
-        self._matchers = [
-            (re.compile("|".join(map(fnmatch.translate, rule.queues))).match, frozenset(rule.rights))
-            for rule in rules
-            if rule.queues  # an expression of nothing would match every name
-        ]
+        self.rules = effective(rules)
+        self._matchers = [(re.compile("|".join(map(fnmatch.translate, rule.queues))).match, frozenset(rule.rights)) for rule in self.rules]
         self._decided: dict[str, frozenset[str]] = {}
 
     def revoke(self) -> None:
@@ -90,7 +86,7 @@ class Access:
 
     def may_somewhere(self, right: Right) -> bool:
         """Whether there may be a queue with which the user may do this."""
-        return not self.revoked and any(right in rule.rights and rule.queues for rule in self.rules)
+        return not self.revoked and any(right in rule.rights for rule in self.rules)
 
     def may_everywhere(self, right: Right) -> bool:
         """Whether the user may do this with every queue, by a rule for all of them."""
@@ -124,3 +120,8 @@ class Access:
 
 VERBS: dict[str, str] = {"publish": "publish to", "subscribe": "take from", "inspect": "look at", "manage": "manage"}
 """How a refusal says what was not allowed."""
+
+
+def effective(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Rules without those for no queues: an expression of no patterns would match every name."""
+    return tuple(rule for rule in rules if rule.queues)

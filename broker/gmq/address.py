@@ -89,13 +89,16 @@ def _bad(text: str) -> ValueError:
 
 
 def source_of(peer: Any) -> str:
+    """Whom a peer's address belongs to, see `owner_of`; "" where it has none, as over a Unix socket."""
+    return owner_of(str(peer[0])) if isinstance(peer, tuple) and peer else ""
+
+
+def owner_of(host: str) -> str:
     """Whom an address belongs to: an IPv4 address by itself, an IPv6 address with all of its network."""
-    if not isinstance(peer, tuple) or not peer:
-        return ""
     try:
-        address = ip_address(str(peer[0]).partition("%")[0])
+        address = ip_address(host.partition("%")[0])
     except ValueError:
-        return str(peer[0])
+        return host
     if not isinstance(address, IPv6Address):
         return str(address)
     if address.ipv4_mapped is not None:

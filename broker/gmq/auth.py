@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from gmq.access import EVERYTHING, Access, Rule
-from gmq.address import source_of
+from gmq.address import owner_of
 from gmq.message import GmqError
 from gmq.passwords import hash_password, is_hash, verify
 
@@ -151,7 +151,7 @@ class Authenticator:
         Raises:
             GmqError: `limit`, too many passwords wait to be hashed.
         """
-        source = source_of((address,))
+        source = owner_of(address)
         access = self.at_once(user, password) or await self._by_hash(reduce_token(user), reduce_token(password), source)
         if access is None:
             await asyncio.sleep(self._failed(reduce_token(user), address, source))

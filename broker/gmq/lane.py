@@ -9,7 +9,7 @@ from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from typing import cast
 
-from gmq.message import NEVER, Message, Plain, Span, cut, each, since, unpack
+from gmq.message import NEVER, Message, Plain, Span, cut, cut_first, each, since, unpack
 from gmq.paging import Paging
 from gmq.shelf import Shelf
 
@@ -127,16 +127,12 @@ class Lane:
         else:
             entries += [popleft() for _ in range(count)]
         span = self._spans[0]
-        if span.count > count:  # nearly always
-            spans.append(Span(span.first, span.published, span.priority, count))
-            self._spans[0] = Span(span.first + count, span.published, span.priority, span.count - count)
-            return 0
         while count >= span.count:
             spans.append(self._spans.popleft())
             count -= span.count
             span = self._spans[0]
         if count:
-            spans.append(_cut_first(self._spans, count))
+            spans.append(cut_first(self._spans, count))
         return 0
 
     def _take_singly(self, count: int, entries: list[bytes | Message], spans: list[Span]) -> int:
@@ -159,7 +155,7 @@ class Lane:
         if isinstance(entry, Message):
             self._whole -= 1
             return entry
-        spans.append(_cut_first(self._spans, 1))
+        spans.append(cut_first(self._spans, 1))
         return entry
 
     def _head_id(self) -> int:
@@ -245,7 +241,7 @@ class Lane:
                 head.append(line.popleft())
                 whole += 1
             else:
-                span = _cut_first(spans, skip - len(head))
+                span = cut_first(spans, skip - len(head))
                 head_spans.append(span)
                 head.extend([line.popleft() for _ in range(span.count)])
         self._whole -= whole
@@ -273,7 +269,7 @@ class Lane:
             size += sum(map(len, entries))  # type: ignore[arg-type]  # as above
             left = len(entries)
             while left:
-                span = _cut_first(spans, left)
+                span = cut_first(spans, left)
                 shelf.extend((span,), span.count)
                 left -= span.count
         return size
@@ -370,12 +366,3 @@ class Lane:
 
 _NO_SHELF = Shelf()
 """Of the lanes that have none; it stays empty."""
-
-
-def _cut_first(spans: deque[Span], count: int) -> Span:
-    """Take up to `count` ids from the head span."""
-    span = spans[0]
-    if count >= span.count:
-        return spans.popleft()
-    spans[0] = Span(span.first + count, span.published, span.priority, span.count - count)
-    return Span(span.first, span.published, span.priority, count)

@@ -7,6 +7,7 @@ the edges, on the wire and in the configuration.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Final, Literal, NoReturn, cast, get_args
@@ -229,6 +230,15 @@ def cut(spans: Iterable[Span], start: int, stop: int) -> list[Span]:
         start -= span.count
         stop -= span.count
     return found
+
+
+def cut_first(spans: deque[Span], count: int) -> Span:
+    """Take up to `count` ids from the head span."""
+    span = spans[0]
+    if count >= span.count:
+        return spans.popleft()
+    spans[0] = Span(span.first + count, span.published, span.priority, span.count - count)
+    return Span(span.first, span.published, span.priority, count)
 
 
 def since(spans: Iterable[Span], first: int) -> list[Span]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import cast
 
-from gmq.message import PAGED, Message, Span, cut
+from gmq.message import PAGED, Message, Span, cut, cut_first
 from gmq.paging import Paging
 
 PIECE = 1000
@@ -75,12 +75,7 @@ class Shelf:
             else:
                 count, more = self._fitting(paging, item, PIECE - number, PIECE_BYTES - size)
                 size += more
-                if count == item.count:
-                    span = item
-                    items.popleft()
-                else:
-                    span = Span(item.first, item.published, item.priority, count)
-                    items[0] = Span(item.first + count, item.published, item.priority, item.count - count)
+                span = cut_first(cast("deque[Span]", items), count)
                 pulled.append(span)
                 spans.append(span)
             number += count

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import pytest
 from recorded_disk import Platter, RecordedDisk, RecordedFile, Unsynced, UnsyncedDisk, write_out
@@ -57,6 +59,33 @@ class FailingDisk(RecordedDisk):
         return FailingFile(file, self, file._inode)
 
 
+class Found(NamedTuple):
+    """What `orders` holds after a power cut that `kept` some of what was not durable, and the id of the next message."""
+
+    kept: str
+    payloads: list[bytes]
+    next_id: int
+
+
+def after_power_cuts(platter: Platter, disk: RecordedDisk, folder: Path) -> Iterator[Found]:
+    """The power goes at the end of all that was done to the disk: what the broker finds, in which nothing is damaged."""
+    for number, event in enumerate(disk.events):
+        platter.happen(number, event)
+    for choice in platter.choices(Random(1), 2):
+        write_out(platter.after(choice), folder / choice.kind)
+        yield asyncio.run(found_in(folder / choice.kind, choice.kind))
+
+
+async def found_in(folder: Path, kept: str) -> Found:
+    storage = storage_in(folder, FakeClock(), UnsyncedDisk())
+    await storage.open()
+    payloads = [message.payload for message in storage.peek("orders", 10, 1 << 30)]
+    assert not storage.damaged, f"power cut that kept {kept}: {storage.damaged} places are called damaged"
+    found = Found(kept, payloads, storage._queues["orders"].next_id)
+    await storage.close()
+    return found
+
+
 @pytest.mark.parametrize("left", [0, 1], ids=["of the messages", "of the mark"])
 @pytest.mark.parametrize("then", ["a start", "the storage recovers"])
 def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, left: int) -> None:
@@ -89,23 +118,11 @@ def test_a_file_whose_sync_failed_is_not_built_on(tmp_path: Path, monkeypatch: p
         await storage.close()
         return disk
 
-    async def check(folder: Path, kept: str) -> None:
-        storage = storage_in(folder, FakeClock(), UnsyncedDisk())
-        await storage.open()
-        found = [message.payload for message in storage.peek("orders", 10, 1 << 30)]
-        assert found == [LARGE, b"second" + LARGE], f"power cut that kept {kept}: {len(found)} of 2 messages are there"
-        assert storage._queues["orders"].next_id == 4, f"power cut that kept {kept}: an id would be given twice"
-        assert not storage.damaged, f"power cut that kept {kept}: {storage.damaged} places are called damaged"
-        await storage.close()
-
     disk = asyncio.run(run())
     platter = Platter(disk.beginning)
-    for number, event in enumerate(disk.events):
-        platter.happen(number, event)
-    for choice in platter.choices(Random(1), 2):
-        folder = tmp_path / choice.kind
-        write_out(platter.after(choice), folder)
-        asyncio.run(check(folder, choice.kind))
+    for kept, payloads, next_id in after_power_cuts(platter, disk, tmp_path):
+        assert payloads == [LARGE, b"second" + LARGE], f"power cut that kept {kept}: {len(payloads)} of 2 messages are there"
+        assert next_id == 4, f"power cut that kept {kept}: an id would be given twice"
 
 
 def test_a_commit_whose_sync_failed_is_not_built_on_by_the_broker_after_a_kill(tmp_path: Path) -> None:
@@ -115,9 +132,8 @@ def test_a_commit_whose_sync_failed_is_not_built_on_by_the_broker_after_a_kill(t
         await storage.open()
         storage.publish("orders", [b"acknowledged"], 12, None)
         await committed(storage)
-        await asyncio.get_running_loop().run_in_executor(
-            storage._journal._preparer, lambda: None
-        )  # the next segment is there: nothing stirs now
+        # When the next segment is there, nothing stirs.
+        await asyncio.get_running_loop().run_in_executor(storage._journal._preparer, lambda: None)
         disk.commits = 0
         storage.publish("orders", [b"refused"], 7, None)
         with pytest.raises(GmqError, match="planted"):
@@ -139,23 +155,11 @@ def test_a_commit_whose_sync_failed_is_not_built_on_by_the_broker_after_a_kill(t
         await storage.close()
         return disk
 
-    async def check(folder: Path, kept: str) -> None:
-        storage = storage_in(folder, FakeClock(), UnsyncedDisk())
-        await storage.open()
-        found = [message.payload for message in storage.peek("orders", 10, 1 << 30)]
-        assert found == [b"acknowledged", b"behind"], f"power cut that kept {kept}: the queue holds {found}"
-        assert not storage.damaged, f"power cut that kept {kept}: {storage.damaged} places are called damaged"
-        await storage.close()
-
     disk, killed = asyncio.run(first())
     platter = Platter(disk.beginning)
     for number, event in enumerate(disk.events):
         platter.happen(number, event)
     next_disk = asyncio.run(second(killed))
     platter = platter.going_on(next_disk.beginning)
-    for number, event in enumerate(next_disk.events):
-        platter.happen(number, event)
-    for choice in platter.choices(Random(1), 2):
-        folder = tmp_path / choice.kind
-        write_out(platter.after(choice), folder)
-        asyncio.run(check(folder, choice.kind))
+    for kept, payloads, _ in after_power_cuts(platter, next_disk, tmp_path):
+        assert payloads == [b"acknowledged", b"behind"], f"power cut that kept {kept}: the queue holds {payloads}"

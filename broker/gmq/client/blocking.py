@@ -36,10 +36,12 @@ class LoopThread:
     @property
     def can_wait(self) -> bool:
         """Whether the caller may wait for something to be run: the loop lives, and the caller is not in it."""
-        runs = (
-            not self._stopped and self._thread.is_alive() and not sys.is_finalizing()
-        )  # an interpreter that ends lets such threads run no more
-        return runs and threading.current_thread() is not self._thread
+        # An interpreter that ends lets such threads run no more.
+        return self._runs and not sys.is_finalizing() and threading.current_thread() is not self._thread
+
+    @property
+    def _runs(self) -> bool:
+        return self._thread.is_alive() and not self._stopped  # a fork has no other threads than the one that forked
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine there and wait for its result. When the waiting is interrupted, the coroutine is cancelled.
@@ -58,7 +60,7 @@ class LoopThread:
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Run a coroutine there, without waiting for it. Raises ConnectionFailed when the loop was stopped, or is another process's."""
         with self._lock:  # what is submitted before the end is run, or cancelled then; nothing is after it, as nobody would answer
-            if self._thread.is_alive() and not self._stopped:  # a fork has no other threads than the one that forked
+            if self._runs:
                 return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         coroutine.close()
         raise ConnectionFailed(CLOSED if self._stopped else "the client belongs to the process that this one was forked from")

@@ -59,9 +59,9 @@ class Link:
         Raises ConnectionFailed when the link is closed, and RequestRefused when the broker does not want us. Wait as long as you like:
         `trouble` tells why it takes so long.
         """
-        there = self._connection is not None and self._connection.usable
-        if self._connection and there and not self._waiting:
-            return self._connection
+        there = self._usable
+        if there and not self._waiting:
+            return there
         self._refuse_when_closed()
         if self._connecting is None or (self._connecting.done() and not there):
             self._connecting = asyncio.create_task(self._connect_until_it_works())
@@ -69,8 +69,8 @@ class Link:
         self._waiting += 1
         try:
             async with self._turn:  # or who comes when it is there goes before those that waited for it
-                if self._connection and self._connection.usable:
-                    return self._connection
+                if there := self._usable:
+                    return there
                 return await asyncio.shield(connecting)
         finally:
             self._waiting -= 1
@@ -81,13 +81,13 @@ class Link:
     async def connect(self) -> Connection:
         """Make one attempt to connect, unless there is a connection. Raises ConnectionFailed or RequestRefused."""
         self._refuse_when_closed()
-        if self._connection and self._connection.usable:
-            return self._connection
+        if there := self._usable:
+            return there
         connection = await self._opener()
         if self._closed:
             await connection.close()
             self._refuse_when_closed()
-        if (other := self._connection) and other.usable:  # of an attempt at the same time, and perhaps in use
+        if other := self._usable:  # of an attempt at the same time, and perhaps in use
             await connection.close()
             return other
         self._connection = connection
@@ -137,6 +137,10 @@ class Link:
         self._closed = True
         if self._connecting and not self._connecting.done():
             self._connecting.cancel()
+
+    @property
+    def _usable(self) -> Connection | None:
+        return self._connection if self._connection and self._connection.usable else None
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

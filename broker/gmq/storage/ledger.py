@@ -147,14 +147,10 @@ class Ledger:
         self._append(Create.kind, records.encode(Create(number, queue.name, queue.next_id, filed.policy)))
         if removed := records.spans_without(filed.removed, filed.unfiled):
             self._append(Remove.kind, records.encode(Remove(number, removed)))
-        for spans, payloads in queue.plain_since(filed.below):
-            if payloads is None:
-                continue
-            place = 0
-            for group, count in records.grouped(spans, TOGETHER):
-                part = payloads[place : place + count]
-                place += count
-                self._append(Publish.kind, records.encode(records.publish_of(number, group, part)), part, sum(map(len, part)))
+        for group, _, payloads in records.grouped(queue.plain_since(filed.below), TOGETHER):
+            if payloads is not None:
+                publish = records.publish_of(number, group, payloads)
+                self._append(Publish.kind, records.encode(publish), payloads, sum(map(len, payloads)))
         whole = queue.whole_messages() if filed.file is None else [message for message in filed.touched.values() if not message.gone]
         new = [message for message in whole if message.id >= filed.below or message.id in filed.unfiled]
         if new:

@@ -36,7 +36,7 @@ WHOLE_COST = 75
 RETURNED_COST = 80
 """Bytes that one takes more that came back from a lease or a delay."""
 SPARE_ALARMS = 64
-"""How many alarms that mean nothing any more may be kept beside as many as there are queues, and as many again."""
+"""Alarms that may be kept beyond two for each queue; where there are more, those that mean nothing any more are swept out."""
 
 
 class LocalStorage(Storage):

@@ -244,18 +244,14 @@ class Writer:
 
     def _plain(self, plain: Sequence[Plain], old: QueueFile | None, source: File | None) -> Iterator[tuple[list[Span], Sequence[bytes]]]:
         """Plain messages with consecutive ids, as many as go into one record; what is damaged in the old file stays behind."""
-        for spans, payloads in plain:
-            place = 0
-            for group, count in records.grouped(spans, CHUNK):
-                part = None if payloads is None else payloads[place : place + count]
-                place += count
-                if part is not None and sum(map(len, part)) <= CHUNK_BYTES:
-                    yield group, part  # nearly always
-                    continue
-                first = group[0].first
-                found = self._found(range(first, first + count), old, source) if part is None else part
-                for start, stop in pieces(found):
-                    yield cut(group, start, stop), [payload for payload in found[start:stop] if payload is not None]
+        for group, count, payloads in records.grouped(plain, CHUNK):
+            if payloads is not None and sum(map(len, payloads)) <= CHUNK_BYTES:
+                yield group, payloads  # nearly always
+                continue
+            first = group[0].first
+            found = self._found(range(first, first + count), old, source) if payloads is None else payloads
+            for start, stop in pieces(found):
+                yield cut(group, start, stop), [payload for payload in found[start:stop] if payload is not None]
 
     def _found(self, ids: range, old: QueueFile | None, source: File | None) -> Sequence[bytes | None]:
         """Payloads from the old file."""

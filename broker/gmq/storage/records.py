@@ -21,7 +21,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from gmq.message import NEVER, PAGED, Dead, Message, QueuePolicy, Span, cut
+from gmq.message import NEVER, PAGED, Dead, Message, Plain, QueuePolicy, Span, cut
 
 MAGIC: Final = b"\xa7GMQ"
 VERSION: Final = 1
@@ -320,8 +320,16 @@ def publish_of(queue: int, spans: Sequence[Span], payloads: Sequence[bytes]) -> 
     return Publish(queue, spans[0].first, spans[0].published, lengths_of(payloads), checks_of(payloads), later=later)
 
 
-def grouped(spans: Iterable[Span], most: int) -> Iterator[tuple[list[Span], int]]:
-    """Spans of consecutive ids together, up to `most` messages at a time, and how many these are."""
+def grouped(plain: Iterable[Plain], most: int) -> Iterator[tuple[list[Span], int, Sequence[bytes] | None]]:
+    """Spans of consecutive ids together, up to `most` messages at a time, with how many these are and their payloads."""
+    for spans, payloads in plain:
+        place = 0
+        for group, count in _groups(spans, most):
+            yield group, count, None if payloads is None else payloads[place : place + count]
+            place += count
+
+
+def _groups(spans: Iterable[Span], most: int) -> Iterator[tuple[list[Span], int]]:
     group: list[Span] = []
     count, end = 0, -1
     for span in spans:
